@@ -1,0 +1,9 @@
+//go:build !linux
+
+package redistest
+
+import "os/exec"
+
+// dieWithParent does nothing here: only Linux can tie a child to its parent. A test binary that is
+// killed leaves its servers to be ended by hand.
+func dieWithParent(*exec.Cmd) {}

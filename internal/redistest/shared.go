@@ -1,0 +1,151 @@
+package redistest
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/classwaves/rekey/internal/resp"
+)
+
+// pool holds the running servers that no test uses at the moment, by their configuration. Tests
+// run one after the other need one process in all; parallel ones need one each.
+var pool struct {
+	mu   sync.Mutex
+	idle map[string][]*process
+}
+
+// Shared gives a running, empty server that is this test's alone until its end. Later tests get
+// the same process again, emptied, and with the connections of earlier tests closed.
+//
+// A test may change the configuration and the users, pause or kill the server: it is compared with
+// a server just started when it is handed back, and one that differs is stopped. What DEBUG changes
+// cannot be seen; who needs DEBUG for more than a look takes [Start].
+func Shared(t testing.TB, opts ...Option) *Server {
+	t.Helper()
+	config := configOf(opts)
+	key := strings.Join(config, "\n")
+	p := takeIdle(key)
+	if p == nil {
+		var err error
+		if p, err = startProcess(config); err != nil {
+			t.Fatalf("redistest: %v", err)
+		}
+	}
+	s := &Server{t, p}
+	before := s.settings()
+	t.Cleanup(func() {
+		if p.alive() && s.resettable() && s.settings() == before {
+			giveBack(key, p)
+			return
+		}
+		if err := p.remove(); err != nil {
+			t.Errorf("redistest: remove the server: %v", err)
+		}
+	})
+	s.reset()
+	return s
+}
+
+func takeIdle(key string) *process {
+	pool.mu.Lock()
+	defer pool.mu.Unlock()
+	idle := pool.idle[key]
+	if len(idle) == 0 {
+		return nil
+	}
+	p := idle[len(idle)-1]
+	pool.idle[key] = idle[:len(idle)-1]
+	return p
+}
+
+func giveBack(key string, p *process) {
+	pool.mu.Lock()
+	defer pool.mu.Unlock()
+	if pool.idle == nil {
+		pool.idle = make(map[string][]*process)
+	}
+	pool.idle[key] = append(pool.idle[key], p)
+}
+
+// resettable tells whether the server answers and may be emptied: it is not paused, wants no
+// password and is nobody's replica.
+func (s *Server) resettable() bool {
+	return s.p.answersPing() && strings.Contains(string(s.admin("ROLE").Append(nil)), "master")
+}
+
+// settings describes what a test can change about a server and FLUSHALL does not undo.
+func (s *Server) settings() string {
+	config := s.admin("CONFIG", "GET", "*")
+	users := s.admin("ACL", "LIST")
+	return string(users.Append(config.Append(nil)))
+}
+
+// reset empties the server and closes the connections that earlier tests left.
+func (s *Server) reset() {
+	s.t.Helper()
+	commands := []string{
+		"CLIENT KILL TYPE normal SKIPME yes", "CLIENT KILL TYPE pubsub",
+		"CLIENT UNPAUSE", "FLUSHALL", "SCRIPT FLUSH", "CONFIG RESETSTAT", "SLOWLOG RESET",
+	}
+	if s.AtLeast(7, 0) {
+		commands = append(commands, "FUNCTION FLUSH")
+	}
+	for _, command := range commands {
+		if v := s.admin(strings.Fields(command)...); v.IsError() {
+			s.t.Fatalf("redistest: %s: %s", command, v.Str)
+		}
+	}
+}
+
+// admin sends one command on a connection of its own: the server may be in any state.
+func (s *Server) admin(words ...string) resp.Value {
+	conn := dialOnce(s.t, s.Socket())
+	defer conn.Close()
+	return conn.Do(words...)
+}
+
+// Main runs the tests of a package, stops the servers that [Shared] kept, and fails when a
+// goroutine is left. It is the whole body of TestMain:
+//
+//	func TestMain(m *testing.M) { redistest.Main(m) }
+func Main(m *testing.M, ignore ...goleak.Option) {
+	code := m.Run()
+	if err := stopIdle(); err != nil {
+		fmt.Fprintf(os.Stderr, "redistest: %v\n", err)
+		code = max(code, 1)
+	}
+	if code == 0 {
+		if err := goleak.Find(ignore...); err != nil {
+			fmt.Fprintf(os.Stderr, "redistest: after all tests: %v\n", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// stopIdle stops the servers that are kept between tests.
+func stopIdle() error {
+	pool.mu.Lock()
+	idle := pool.idle
+	pool.idle = nil
+	pool.mu.Unlock()
+	for _, processes := range idle {
+		for _, p := range processes {
+			if err := p.remove(); err != nil {
+				return fmt.Errorf("remove a shared server: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// IgnoreServers lets a test look for leaked goroutines (goleak.VerifyNone) while servers that the
+// package shares go on running.
+func IgnoreServers() goleak.Option {
+	return goleak.IgnoreAnyFunction("github.com/classwaves/rekey/internal/redistest.startAndWait.func1")
+}
