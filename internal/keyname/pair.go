@@ -28,13 +28,17 @@ type Pair struct {
 
 // PairError is a rule whose two templates do not make a mapping.
 type PairError struct {
-	Rule   string
-	Reason string
-	Hint   string // what to do
+	Rule    string
+	Reason  string
+	Example []byte // a name that shows it; nil: none
+	Hint    string // what to do
 }
 
 func (e *PairError) Error() string {
-	return fmt.Sprintf("rule %q: %s; %s", e.Rule, e.Reason, e.Hint)
+	if e.Example == nil {
+		return fmt.Sprintf("rule %q: %s; %s", e.Rule, e.Reason, e.Hint)
+	}
+	return fmt.Sprintf("rule %q: %s, for example %q; %s", e.Rule, e.Reason, e.Example, e.Hint)
 }
 
 // NewPair checks that the two templates map one name to one name and back. With colocate both names are kept in one
@@ -104,17 +108,23 @@ func (p *Pair) checkCatchAll() error {
 	}
 	p.catchAll = true
 	if p.target.usesEnv && p.target.anyEnv == nil {
-		return p.fail(fmt.Sprintf("the legacy template matches target names, such as %q, and another environment's names cannot be told from them: the target %q does not say where the environment ends", example, p.target.text),
-			"put a ':' between {env} and the variables beside it")
+		return &PairError{p.name, fmt.Sprintf("the legacy template matches target names, and the target %q does not say where the environment ends, so another environment's names could be taken for legacy ones", p.target.text),
+			example, "put a ':' between {env} and the variables beside it"}
 	}
 	if p.exhausted() {
-		return p.fail(fmt.Sprintf("every legacy name, such as %q, is also a target name, so there is nothing to move", example), "give the target a prefix that no legacy name has")
+		return &PairError{p.name, "every legacy name is also a target name, so there is nothing to move", example, "give the target a prefix that no legacy name has"}
 	}
 	return nil
 }
 
 func (p *Pair) fail(reason, hint string) error {
-	return &PairError{Rule: p.name, Reason: reason, Hint: hint}
+	return &PairError{Rule: p.name, Reason: reason, Example: p.example(), Hint: hint}
+}
+
+// example is a legacy name of the rule that shows what its keys look like.
+func (p *Pair) example() []byte {
+	name, _ := Overlap(p.legacy, p.legacy)
+	return name
 }
 
 // Name returns the rule's name.
