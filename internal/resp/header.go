@@ -14,8 +14,8 @@ const (
 	MaxText     = 1 << 20   // bytes of a line of text that is read as a whole
 )
 
-// maxShort bounds the lines that hold a length, an integer, a boolean or a null.
-const maxShort = maxDigits + 1
+// maxShort bounds the lines that hold a length, an integer, a boolean or a null, without their end.
+const maxShort = maxDigits
 
 // FrameError says why the bytes of a server cannot be framed as replies. The connection is of no
 // use any more: nobody knows where the next reply begins.

@@ -147,17 +147,21 @@ func readBulkSize(buf []byte, pos, from int, lim Limits) (size, start, seen int,
 // a line never ends and runs into the limit.
 func findLineEnd(buf []byte, start, from int, terminator byte, limit int, tooBig error) (end, seen int, err error) {
 	window := buf[from:min(len(buf), start+limit+1)]
-	switch i := bytes.IndexByte(window, terminator); {
-	case i >= 0 && bytes.IndexByte(window[:i], 0) < 0:
-		if terminator == '\n' || from+i+1 < len(buf) {
-			return from + i, 0, nil
-		}
-		seen = from + i
-	default:
+	before := window // what stands before the terminator: all of it when there is none
+	i := bytes.IndexByte(window, terminator)
+	if i >= 0 {
+		before = window[:i]
+	}
+	nul := bytes.IndexByte(before, 0)
+	switch {
+	case nul >= 0:
+		seen = from + nul // stay in front of it, so that it hides what follows next time too
+	case i < 0:
 		seen = from + len(window)
-		if i := bytes.IndexByte(window, 0); i >= 0 {
-			seen = from + i // stay in front of the NUL: it hides what follows
-		}
+	case terminator == '\r' && from+i+1 == len(buf):
+		return -1, from + i, nil // the byte behind it is still to come
+	default:
+		return from + i, 0, nil
 	}
 	if len(buf)-start > limit {
 		return -1, 0, tooBig

@@ -285,3 +285,23 @@ func TestWordsDoNotReachIntoTheBuffer(t *testing.T) {
 		t.Errorf("an append to a word changed the buffer: %q", buf)
 	}
 }
+
+// A long pipeline is read in a time that is proportional to its length: no reader of one line
+// looks at the lines behind it.
+func TestParseRequestLooksAtOneRequest(t *testing.T) {
+	const requests = 200_000
+	in := bytes.Repeat([]byte("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"), requests)
+	got := 0
+	var args [][]byte
+	for len(in) > 0 {
+		n, words, err := ParseRequest(in, args, Limits{})
+		if n == 0 || err != nil {
+			t.Fatalf("%d bytes before the end: %d, %v", len(in), n, err)
+		}
+		in, args = in[n:], words
+		got++
+	}
+	if got != requests {
+		t.Errorf("got %d requests, want %d", got, requests)
+	}
+}

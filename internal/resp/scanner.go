@@ -108,6 +108,9 @@ func (s *RequestScanner) Need(have int) int {
 // request as at the last Scan, but for words of an inline request that are written with quotes.
 func (s *RequestScanner) Args(dst [][]byte, buf []byte) [][]byte {
 	dst = dst[:0]
+	if s.n == 0 {
+		return dst // incomplete: the words so far are no request
+	}
 	if s.inline {
 		dst, _ = splitInline(buf[:s.n-1], dst) // Scan has found the quotes balanced
 		return dst

@@ -13,11 +13,11 @@ import (
 type Skipper struct {
 	step  step
 	typ   byte
-	short [maxShort]byte // the line of a length, an integer, a boolean or a null
-	used  int            // bytes of short
-	cr    bool           // the last byte of the line was a carriage return
-	rest  int64          // bytes of a bulk string that are to come, without its line end
-	open  []level        // open aggregates, from the outermost
+	short [maxShort + 1]byte // the line of a length, an integer, a boolean or a null, with its carriage return
+	used  int                // bytes of short
+	cr    bool               // the last byte of the line was a carriage return
+	rest  int64              // bytes of a bulk string that are to come, without its line end
+	open  []level            // open aggregates, from the outermost
 	err   error
 }
 
