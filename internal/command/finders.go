@@ -136,8 +136,8 @@ func migrateKeys(dst []Key, args [][]byte) ([]Key, error) {
 			i++
 		case foldEqual(w, "AUTH2"):
 			i += 2
-		case foldEqual(w, "KEYS"):
-			if len(args[3]) > 0 || i+1 == len(args) {
+		case foldEqual(w, "KEYS") && i+1 < len(args):
+			if len(args[3]) > 0 {
 				return dst, ErrSyntax
 			}
 			for k := i + 1; k < len(args); k++ {

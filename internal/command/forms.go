@@ -8,7 +8,7 @@ import "bytes"
 var forms = map[string]func(u Use, args [][]byte) Use{
 	"set":               setForm,
 	"setex":             setexForm,
-	"psetex":            setexForm,
+	"psetex":            psetexForm,
 	"mset":              msetForm,
 	"msetex":            expiryForm,
 	"getex":             getexForm,
@@ -42,13 +42,16 @@ var forms = map[string]func(u Use, args [][]byte) Use{
 	"memory":            containerForm,
 }
 
-// maxTTL bounds the times to live that are taken for valid without asking: far
-// beyond any use, and far below what a server refuses as an overflow.
-const maxTTL = 1 << 40
+// The expiries up to which a call is taken for valid without asking: far beyond
+// any use, and far below what a server refuses as an overflow.
+const (
+	maxSeconds      = 1 << 40
+	maxMilliseconds = 1 << 50
+)
 
-func validTTL(b []byte) bool {
+func validExpiry(b []byte, most int64) bool {
 	n, ok := parseInt(b)
-	return ok && n > 0 && n <= maxTTL
+	return ok && n > 0 && n <= most
 }
 
 // setForm: SET key value with at most one valid expiry overwrites. Conditions
@@ -58,10 +61,14 @@ func setForm(u Use, args [][]byte) Use {
 	for i := 3; i < len(args); i++ {
 		switch w := args[i]; {
 		case foldEqual(w, "EX"), foldEqual(w, "PX"), foldEqual(w, "EXAT"), foldEqual(w, "PXAT"):
-			u.RelativeTTL = u.RelativeTTL || len(w) == 2
+			u.RelativeTTL = u.RelativeTTL || len(w) == len("EX")
+			most := int64(maxSeconds)
+			if lower(w[0]) == 'p' {
+				most = maxMilliseconds
+			}
 			i++
 			expiries++
-			overwrites = overwrites && expiries == 1 && i < len(args) && validTTL(args[i])
+			overwrites = overwrites && expiries == 1 && i < len(args) && validExpiry(args[i], most)
 		case foldEqual(w, "NX"), foldEqual(w, "XX"), foldEqual(w, "GET"), foldEqual(w, "KEEPTTL"):
 			overwrites = false
 		case foldEqual(w, "IFEQ"), foldEqual(w, "IFNE"), foldEqual(w, "IFDEQ"), foldEqual(w, "IFDNE"):
@@ -79,8 +86,11 @@ func setForm(u Use, args [][]byte) Use {
 	return u
 }
 
-func setexForm(u Use, args [][]byte) Use {
-	if validTTL(args[2]) {
+func setexForm(u Use, args [][]byte) Use  { return setexpiry(u, args[2], maxSeconds) }
+func psetexForm(u Use, args [][]byte) Use { return setexpiry(u, args[2], maxMilliseconds) }
+
+func setexpiry(u Use, expiry []byte, most int64) Use {
+	if validExpiry(expiry, most) {
 		u.Class = ClassOverwrite
 	}
 	return u

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// Key is an argument that is a key.
+// Key is an argument that is a key. Its access is what the command may do with
+// it; a call that [Command.Use] finds to be a read only reads it all the same.
 type Key struct {
 	Arg    int // index in the arguments; 0 is the command's name
 	Access Access

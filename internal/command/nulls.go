@@ -17,7 +17,7 @@ func (c *Command) NullArray(args [][]byte) bool {
 		return len(args) > 3 // WITHSCORE
 	case "xrange", "xrevrange":
 		return true // COUNT 0 on a stream that is there
-	case "vinfo", "vlinks":
+	case "vinfo":
 		return true
 	default:
 		return false
