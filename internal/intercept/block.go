@@ -1,0 +1,324 @@
+package intercept
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/classwaves/rekey/internal/command"
+	"github.com/classwaves/rekey/internal/resp"
+	"github.com/classwaves/rekey/internal/rewrite"
+)
+
+// A blocking command cannot wait inside a transaction: there the server answers at
+// once, with null where there is nothing. In phases that need a transaction it is
+// therefore tried until its time is over. In the others the server itself waits, and
+// CLIENT UNBLOCK ends that when the phases change, so that the command goes on under
+// the new ones. Either way the connection reads no further, as on a bare server.
+
+// blocked is the blocking command at hand.
+type blocked struct {
+	raw         []byte
+	args        [][]byte
+	command     *command.Command
+	use         command.Use
+	end         time.Time // zero: never
+	next        time.Time // of the next try; zero while one is under way
+	pause       time.Duration
+	native      bool // the server waits
+	interrupted bool // it was told to stop waiting
+	empty       bool // the try found nothing
+	mute        bool
+}
+
+// Pauses between tries: short at first, since most waits are short, and bounded by what
+// a waiting client costs the server.
+const (
+	firstPause = time.Millisecond
+	lastPause  = 10 * time.Millisecond
+)
+
+// blocking handles a blocking command outside of MULTI.
+func (s *Session) blocking(c *command.Command, rc *rewrite.Command, raw []byte) bool {
+	wait, ok := timeout(rc)
+	if !ok { // the server will say what is wrong with the timeout
+		s.lines.Command(rc)
+		s.transact(c, rc, raw)
+		return true
+	}
+	if s.watch != nil {
+		s.refuse(s.rule(), "rekey: a blocking command between WATCH and MULTI is not supported")
+		return true
+	}
+	b := &blocked{raw: bytes.Clone(raw), command: c, use: rc.Use, pause: firstPause, mute: s.replyMode.take()}
+	if _, b.args, _ = resp.ParseRequest(b.raw, nil, s.scan.Limits); len(b.args) == 0 {
+		return true
+	}
+	if wait > 0 {
+		b.end = s.now().Add(wait)
+	}
+	s.block = b
+	s.stall()
+	if s.id == 0 {
+		s.internal(func(reply []byte) {
+			if v, _, err := resp.Parse(reply); err == nil && v.Type == ':' {
+				s.id = v.Int
+			}
+		})
+		s.sendText("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n")
+	}
+	if ids := newest(b.args, c); ids > 0 {
+		s.resolveNewest(ids)
+		return true
+	}
+	s.try()
+	return true
+}
+
+// timeout is how long a command waits, 0 for ever.
+func timeout(rc *rewrite.Command) (d time.Duration, ok bool) {
+	word := string(rc.Args[rc.Use.Block])
+	if rc.Use.BlockMillis {
+		ms, err := strconv.ParseInt(word, 10, 64)
+		if err != nil || ms < 0 || ms > math.MaxInt64/int64(time.Millisecond) {
+			return 0, false
+		}
+		return time.Duration(ms) * time.Millisecond, true
+	}
+	sec, err := strconv.ParseFloat(word, 64)
+	if err != nil || !(sec >= 0) || sec > math.MaxInt64/float64(time.Second)/2 {
+		return 0, false
+	}
+	return time.Duration(math.Ceil(sec*1000)) * time.Millisecond, true
+}
+
+// try runs the command once under the phases of now.
+func (s *Session) try() {
+	b := s.block
+	b.next, b.empty, b.native, b.interrupted = time.Time{}, false, false, false
+	if !s.resolve(b.command, b.args) {
+		s.endTry(resp.AppendError(nil, "ERR rekey: a key of a blocking command lost its rule"))
+		return
+	}
+	rule := s.rule()
+	if closed := s.table.Closed; closed != nil && closed[rule] != "" {
+		s.rules.Stats.refused(rule)
+		s.endTry(resp.AppendError(nil, closed[rule]))
+		return
+	}
+	rc := s.rewriting(b.args, b.use)
+	s.lines.Command(&rc)
+	if !s.lines.Transaction {
+		s.waitNative(&rc)
+		return
+	}
+	if s.noMulti != "" {
+		s.endTry(resp.AppendError(nil, "rekey: the server refuses MULTI, without which this phase is not safe: "+s.noMulti))
+		return
+	}
+	if writes(s.keys) {
+		s.look()
+		return
+	}
+	s.tryNow(&rc)
+}
+
+func writes(keys []rewrite.Key) bool {
+	for i := range keys {
+		if keys[i].Write {
+			return true
+		}
+	}
+	return false
+}
+
+// tryNow sends the transaction.
+func (s *Session) tryNow(rc *rewrite.Command) {
+	b := s.block
+	s.lines.Command(rc)
+	if e := s.transact(b.command, rc, b.raw); e != nil {
+		e.block, e.mute = true, b.mute
+	}
+}
+
+// look asks first whether there is anything to take: a try that finds nothing would
+// copy for nothing, again and again.
+func (s *Session) look() {
+	words := [][]byte{[]byte("EXISTS")}
+	for i := range s.keys {
+		k := &s.keys[i]
+		if k.Rule < 0 {
+			words = append(words, s.block.args[k.Arg])
+			continue
+		}
+		words = append(words, k.Legacy, k.Target)
+	}
+	s.internal(func(reply []byte) {
+		if string(reply) == ":0\r\n" {
+			s.block.empty = true
+			s.polled()
+			return
+		}
+		b := s.block
+		if !s.resolve(b.command, b.args) {
+			return
+		}
+		rc := s.rewriting(b.args, b.use)
+		s.tryNow(&rc)
+	})
+	s.send(words...)
+}
+
+// waitNative lets the server wait for what is left of the time.
+func (s *Session) waitNative(rc *rewrite.Command) {
+	b := s.block
+	b.native = true
+	if !b.end.IsZero() {
+		left := max(b.end.Sub(s.now()), time.Millisecond)
+		b.args[b.use.Block] = timeoutWord(b.use, left)
+		s.lines.Command(rc)
+	}
+	if e := s.transact(b.command, rc, b.raw); e != nil {
+		e.block, e.mute = true, b.mute
+		e.after = s.polled
+	}
+}
+
+func timeoutWord(use command.Use, d time.Duration) []byte {
+	if use.BlockMillis {
+		return strconv.AppendInt(nil, max(1, d.Milliseconds()), 10)
+	}
+	return strconv.AppendFloat(nil, d.Seconds(), 'f', 3, 64)
+}
+
+// polled goes on after a try: to the end, or to a pause.
+func (s *Session) polled() {
+	b := s.block
+	switch {
+	case b == nil:
+	case !b.empty:
+		s.block = nil
+		s.unstall()
+	case b.native && b.interrupted && (b.end.IsZero() || s.now().Before(b.end)):
+		s.try()
+	case b.native, !b.end.IsZero() && !s.now().Before(b.end):
+		s.endTry(s.nullArray())
+	default:
+		b.next = s.now().Add(b.pause)
+		b.pause = min(2*b.pause, lastPause)
+	}
+}
+
+// endTry ends the blocking command with an answer.
+func (s *Session) endTry(reply []byte) {
+	b := s.block
+	s.block = nil
+	s.unstall()
+	e := s.q.push()
+	e.kind, e.version, e.mute = kindLocal, s.table.Version, b.mute
+	e.local = append(e.local, reply...)
+	s.settle()
+}
+
+// endBlock forgets the blocking command of an entry that was answered otherwise.
+func (s *Session) endBlock(e *entry) {
+	if e.block && s.block != nil {
+		s.block = nil
+		s.unstall()
+	}
+}
+
+// Wake is when the session wants a Tick, if it does.
+func (s *Session) Wake() (time.Time, bool) {
+	if s.block == nil || s.block.next.IsZero() || s.err != nil {
+		return time.Time{}, false
+	}
+	return s.block.next, true
+}
+
+// Tick tells the session that the time of Wake has come.
+func (s *Session) Tick() {
+	if s.block == nil || s.block.next.IsZero() || s.err != nil {
+		return
+	}
+	s.table = s.rules.Table()
+	s.try()
+	s.pump()
+}
+
+// Interrupt is called when the phases have changed. If the server waits for a blocking
+// command under older ones, it gives the connection's CLIENT ID, for CLIENT UNBLOCK.
+func (s *Session) Interrupt() (id int64, waiting bool) {
+	b := s.block
+	if b == nil || !b.native || s.id == 0 {
+		return 0, false
+	}
+	b.interrupted = true
+	return s.id, true
+}
+
+// Login is the AUTH or HELLO by which the connection's user came in, for another
+// connection of the same user; nil if there was none.
+func (s *Session) Login() []byte { return s.auth }
+
+// newest is the index of XREAD's first identifier if one of them is "$" or "+", which
+// mean the state at the call, not at a later try.
+func newest(args [][]byte, c *command.Command) int {
+	if c.Name != "xread" {
+		return 0
+	}
+	for i := range args {
+		if !bytes.EqualFold(args[i], []byte("streams")) {
+			continue
+		}
+		ids := i + 1 + (len(args)-i-1)/2
+		for _, id := range args[ids:] {
+			if string(id) == "$" || string(id) == "+" {
+				return ids
+			}
+		}
+		return 0
+	}
+	return 0
+}
+
+// scriptNewest gives for each stream the identifier that "$" stands for, or "+" where
+// there is an entry that it stands for.
+var scriptNewest = []byte(`local out={}
+for i=1,#KEYS,2 do local k,w,id=KEYS[i],ARGV[(i+1)/2],'0-0'
+if redis.call('EXISTS',k)==0 then k=KEYS[i+1] end
+local r=redis.pcall('XINFO','STREAM',k)
+if not r.err then for j=1,#r,2 do
+if r[j]=='last-generated-id' then id=r[j+1] end
+if r[j]=='length' and r[j+1]>0 and w=='+' then id='+' break end end end
+if w~='$' and w~='+' then id=w end
+out[#out+1]=id end
+return out`)
+
+// resolveNewest asks for the identifiers once, before the first try.
+func (s *Session) resolveNewest(ids int) {
+	b := s.block
+	words := [][]byte{[]byte("EVAL"), scriptNewest, strconv.AppendInt(nil, int64(2*len(s.keys)), 10)}
+	for i := range s.keys {
+		k := &s.keys[i]
+		first, second := b.args[k.Arg], b.args[k.Arg]
+		if k.Rule >= 0 {
+			first, second = rewrite.Names(k)
+		}
+		words = append(words, first, second)
+	}
+	words = append(words, b.args[ids:]...)
+	s.internal(func(reply []byte) {
+		v, _, err := resp.Parse(reply)
+		if err != nil || v.Type != '*' || len(v.Elems) != len(b.args)-ids {
+			s.endTry(bytes.Clone(reply))
+			return
+		}
+		for i, e := range v.Elems {
+			b.args[ids+i] = bytes.Clone(e.Str)
+		}
+		s.try()
+	})
+	s.send(words...)
+}

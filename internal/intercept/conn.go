@@ -1,0 +1,350 @@
+package intercept
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// Conn is a connection to a server that rewrites what passes through it. It behaves as
+// the connection under it: deadlines, Close and concurrent use of one reader and any
+// number of writers. It starts no goroutine: whoever writes feeds the session, whoever
+// reads drives what the session has to send by itself.
+type Conn struct {
+	net.Conn // the connection to the server; Addr methods are its own
+
+	hooks   Hooks
+	reading sync.Mutex // held by the one Read at a time
+
+	mu       sync.Mutex
+	session  *Session
+	out      []byte // bytes for the reader
+	outFrom  int
+	queued   []byte // bytes for the server that are not on their way yet
+	spare    []byte
+	writing  bool // somebody writes to the server, and will write what is queued
+	deadline time.Time
+	set      time.Time // the read deadline of the connection under it
+	err      error     // of the session or of a write
+	closed   bool
+}
+
+// Hooks are how a connection reports to its instance. All may be nil.
+type Hooks struct {
+	// Closed is called once when the connection is closed. oldest is the version of
+	// the oldest table under which bytes may still be on their way to the server.
+	Closed func(c *Conn, oldest uint64)
+	// Admit is called with the connection's CLIENT ID before the first command of the
+	// application under rules that are not parked. An error ends the connection.
+	Admit func(id int64) error
+}
+
+// NewConn puts a session on a connection to a server.
+func NewConn(base net.Conn, rules *Rules, hooks Hooks) *Conn {
+	c := &Conn{Conn: base, hooks: hooks, session: NewSession(rules, time.Now)}
+	c.session.admission = hooks.Admit != nil
+	return c
+}
+
+// Write gives commands of the application to the session.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	if c.err != nil {
+		defer c.mu.Unlock()
+		return 0, c.err
+	}
+	err := c.session.Client(p)
+	toServer, toClient := c.session.Output()
+	c.give(toClient)
+	var direct []byte
+	if verbatimOf(toServer, p) && !c.writing && len(c.queued) == 0 {
+		direct = toServer
+	} else {
+		c.queued = append(c.queued, toServer...)
+	}
+	woken := len(toClient) > 0
+	if err := c.drain(direct); err != nil {
+		return 0, err
+	}
+	if err != nil {
+		c.fail(err)
+	} else if woken {
+		c.wake()
+	}
+	return len(p), nil
+}
+
+// verbatimOf says that part is the beginning of whole, in memory.
+func verbatimOf(part, whole []byte) bool {
+	return len(part) > 0 && len(whole) >= len(part) && &part[0] == &whole[0]
+}
+
+// give appends bytes for the reader.
+func (c *Conn) give(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if c.outFrom == len(c.out) {
+		c.out, c.outFrom = c.out[:0], 0
+	}
+	c.out = append(c.out, b...)
+}
+
+// drain writes first and then what is queued, in order, unless somebody else is at it.
+// It is called with the lock held and gives it up.
+func (c *Conn) drain(first []byte) error {
+	if c.writing {
+		c.mu.Unlock()
+		return nil
+	}
+	c.writing = true
+	for {
+		b := first
+		first = nil
+		own := b == nil
+		if own {
+			if len(c.queued) == 0 || c.err != nil {
+				c.writing = false
+				err := c.err
+				if errors.Is(err, errEnded) {
+					err = nil
+				}
+				c.mu.Unlock()
+				return err
+			}
+			b, c.queued = c.queued, c.spare[:0]
+			c.spare = nil
+		}
+		c.mu.Unlock()
+		_, err := c.Conn.Write(b)
+		c.mu.Lock()
+		if own && cap(b) <= maxKept {
+			c.spare = b
+		}
+		if err != nil && c.err == nil {
+			c.err = err
+		}
+	}
+}
+
+// errEnded is the state of a connection whose session has ended: what was given to the
+// reader can still be read.
+var errEnded = errors.New("rekey: the connection was ended")
+
+// fail ends the connection after what the session said last.
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = errors.Join(errEnded, err)
+	}
+	c.mu.Unlock()
+	_ = c.Conn.Close() // the error that matters is kept
+}
+
+// wake makes a Read that waits for the server look again.
+func (c *Conn) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set = past
+	_ = c.Conn.SetReadDeadline(past) // fails on a closed connection only, whose Read returns by itself
+}
+
+var past = time.Unix(1, 0)
+
+// Read gives replies to the application.
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	for {
+		c.mu.Lock()
+		if c.outFrom < len(c.out) {
+			n := copy(p, c.out[c.outFrom:])
+			c.outFrom += n
+			if c.outFrom == len(c.out) && cap(c.out) > maxKept {
+				c.out, c.outFrom = nil, 0
+			}
+			c.mu.Unlock()
+			return n, nil
+		}
+		if c.err != nil {
+			defer c.mu.Unlock()
+			return 0, c.err
+		}
+		if id, due := c.session.AdmissionDue(); due {
+			c.mu.Unlock()
+			c.admit(id)
+			continue
+		}
+		wake, waits := c.session.Wake()
+		c.arm(wake, waits)
+		c.mu.Unlock()
+
+		n, err := c.Conn.Read(p)
+		if n == 0 && err != nil {
+			if again, err := c.readFailed(err); !again {
+				return 0, err
+			}
+			continue
+		}
+		if n, err := c.received(p, n); n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// arm sets the deadline of the read under it: the application's, or the session's own
+// if that is earlier.
+func (c *Conn) arm(wake time.Time, waits bool) {
+	want := c.deadline
+	if waits && (want.IsZero() || wake.Before(want)) {
+		want = wake
+	}
+	if want.Equal(c.set) {
+		return
+	}
+	c.set = want
+	_ = c.Conn.SetReadDeadline(want) // fails on a closed connection only, whose Read says so
+}
+
+// received gives the session what the server sent. What passes as it is stays where
+// it is, in the reader's own memory.
+func (c *Conn) received(p []byte, n int) (int, error) {
+	c.mu.Lock()
+	err := c.session.Server(p[:n])
+	toServer, toClient := c.session.Output()
+	c.queued = append(c.queued, toServer...)
+	inPlace := verbatimOf(toClient, p) && c.outFrom == len(c.out)
+	if !inPlace {
+		c.give(toClient)
+	}
+	n = 0
+	if inPlace {
+		n = len(toClient)
+	}
+	if err != nil {
+		c.mu.Unlock()
+		c.fail(err)
+		return n, nil
+	}
+	if len(c.queued) == 0 {
+		c.mu.Unlock()
+		return n, nil
+	}
+	return n, c.drain(nil)
+}
+
+// readFailed handles a read without bytes: the session's time has come, or the
+// application's, or the connection is gone.
+func (c *Conn) readFailed(err error) (again bool, _ error) {
+	c.mu.Lock()
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		defer c.mu.Unlock()
+		if c.err == nil {
+			c.err = err
+		}
+		return c.outFrom < len(c.out), c.err
+	}
+	now := time.Now()
+	if !c.deadline.IsZero() && !now.Before(c.deadline) {
+		defer c.mu.Unlock()
+		return false, err
+	}
+	if wake, waits := c.session.Wake(); waits && !now.Before(wake) {
+		c.session.Tick()
+		toServer, toClient := c.session.Output()
+		c.give(toClient)
+		c.queued = append(c.queued, toServer...)
+		err := c.drain(nil)
+		return err == nil, err
+	}
+	c.mu.Unlock()
+	return true, nil
+}
+
+// admit asks the instance whether the connection may carry commands.
+func (c *Conn) admit(id int64) {
+	err := c.hooks.Admit(id)
+	c.mu.Lock()
+	failed := c.session.Admitted(err)
+	toServer, toClient := c.session.Output()
+	c.give(toClient)
+	c.queued = append(c.queued, toServer...)
+	if failed != nil {
+		c.mu.Unlock()
+		c.fail(failed)
+		return
+	}
+	_ = c.drain(nil) // a failed write is kept in c.err, which Read looks at
+}
+
+// SetDeadline sets both deadlines.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline sets the time at which Read gives up.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = t
+	if wake, waits := c.session.Wake(); waits && (t.IsZero() || wake.Before(t)) {
+		t = wake
+	}
+	c.set = t
+	return c.Conn.SetReadDeadline(t)
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error {
+	err := c.Conn.Close()
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return err
+	}
+	c.closed = true
+	if c.err == nil {
+		c.err = net.ErrClosed
+	}
+	oldest := c.session.Oldest()
+	c.mu.Unlock()
+	if c.hooks.Closed != nil {
+		c.hooks.Closed(c, oldest)
+	}
+	return err
+}
+
+// Oldest is the version of the oldest table under which something is under way.
+func (c *Conn) Oldest() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session.Oldest()
+}
+
+// PhasesChanged tells the connection that its rules' table was replaced. If the server
+// waits for a blocking command under an older one, it gives the CLIENT ID to unblock.
+func (c *Conn) PhasesChanged() (unblock int64, waiting bool) {
+	c.mu.Lock()
+	c.session.PhasesChanged()
+	_, toClient := c.session.Output()
+	c.give(toClient)
+	unblock, waiting = c.session.Interrupt()
+	c.mu.Unlock()
+	if len(toClient) > 0 {
+		c.wake()
+	}
+	return unblock, waiting
+}
+
+// Identity is what another connection needs to speak for this one: its CLIENT ID, 0 if
+// it was never asked for, and the login of its user.
+func (c *Conn) Identity() (id int64, login []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session.id, c.session.Login()
+}

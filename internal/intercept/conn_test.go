@@ -1,0 +1,62 @@
+package intercept_test
+
+import (
+	"testing"
+
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/internal/resp"
+)
+
+// TestTranscript runs one conversation in every phase. What a client sees is the same
+// in all of them, and the same as from the server alone.
+func TestTranscript(t *testing.T) {
+	server := redistest.Shared(t)
+	conversation := [][]string{
+		{"SET", "a:1", "x"}, {"GET", "a:1"}, {"APPEND", "a:1", "yz"}, {"GET", "a:1"}, {"GET", "a:none"},
+		{"DEL", "a:1", "a:2"}, {"EXISTS", "a:1"}, {"SET", "a:1", "10", "EX", "100"}, {"INCR", "a:1"}, {"TTL", "a:1"},
+		{"LPUSH", "a:1", "v"}, {"TYPE", "a:1"}, {"EXISTS", "a:1", "a:1", "b:1"}, {"MSET", "a:1", "1", "b:1", "2", "other", "3"},
+		{"MGET", "a:1", "b:1", "other", "missing"}, {"RPUSH", "a:l", "1", "2", "3"}, {"LRANGE", "a:l", "0", "-1"},
+		{"BLPOP", "a:none", "a:l", "1"}, {"LMPOP", "2", "a:none", "a:l", "LEFT", "COUNT", "2"}, {"BLPOP", "a:l", "0.01"},
+		{"MULTI"}, {"SET", "a:t", "1"}, {"INCR", "a:t"}, {"EXISTS", "a:t", "b:t"}, {"GET", "other"}, {"EXEC"}, {"GET", "a:t"},
+		{"WATCH", "a:t"}, {"GET", "a:t"}, {"MULTI"}, {"INCR", "a:t"}, {"EXEC"}, {"GET", "a:t"},
+		{"WATCH", "a:t"}, {"SET", "a:t", "7"}, {"MULTI"}, {"INCR", "a:t"}, {"EXEC"}, {"GET", "a:t"},
+		{"SADD", "a:s", "m"}, {"SPOP", "a:s"}, {"SPOP", "a:s"}, {"EXISTS", "a:s"},
+		{"XADD", "a:x", "1-1", "f", "v"}, {"XADD", "a:x", "1-*", "f", "v"}, {"XLEN", "a:x"}, {"XREAD", "STREAMS", "a:x", "0"},
+		{"XREADGROUP", "GROUP", "g", "c", "STREAMS", "a:x", ">"}, {"XGROUP", "CREATE", "a:x", "g", "0"},
+		{"XREADGROUP", "GROUP", "g", "c", "STREAMS", "a:x", ">"}, {"XREAD", "BLOCK", "5", "STREAMS", "a:x", "$"},
+		{"RENAME", "a:t", "b:t"}, {"GET", "b:t"}, {"GET", "a:t"}, {"EVAL", "return redis.call('INCR',KEYS[1])", "1", "a:e"},
+		{"GET", "a:e"}, {"GET"}, {"NOSUCHCOMMAND", "a:1"}, {"DEL", "a:1", "a:1"}, {"UNLINK", "a:e", "b:t", "other", "a:x"},
+	}
+	for _, proto := range []string{"2", "3"} {
+		bare := redistest.NewConn(t, server.Dial())
+		bare.Do("FLUSHALL")
+		bare.Do("HELLO", proto)
+		var want []string
+		for _, words := range conversation {
+			bare.Send(words...)
+			want = append(want, string(bare.ReadRaw()))
+		}
+		for _, p := range allPhases {
+			t.Run("RESP"+proto+"/"+p.String(), func(t *testing.T) {
+				bare.Do("FLUSHALL")
+				rules := testRules(t)
+				setPhases(rules, p, p)
+				conn := redistest.NewConn(t, dial(t, server, rules))
+				conn.Do("HELLO", proto)
+				for i, words := range conversation {
+					conn.Send(words...)
+					got := string(conn.ReadRaw())
+					if got != want[i] {
+						t.Errorf("%q\n got %q\nwant %q", words, got, want[i])
+					}
+				}
+				for i := range rules.Stats.Rules {
+					if n := rules.Stats.Rules[i].Divergences.Load(); n != 0 {
+						t.Errorf("%d divergences", n)
+					}
+				}
+				_ = resp.Value{}
+			})
+		}
+	}
+}

@@ -1,0 +1,350 @@
+package intercept
+
+import (
+	"bytes"
+
+	"github.com/classwaves/rekey/internal/command"
+	"github.com/classwaves/rekey/internal/resp"
+	"github.com/classwaves/rekey/internal/rewrite"
+	"github.com/classwaves/rekey/phase"
+)
+
+// command handles one command of the client. false means that it cannot be handled
+// before the server has answered something: it is to be given again then.
+func (s *Session) command(raw []byte, args [][]byte) bool {
+	if len(args) == 0 {
+		return true // an empty line; the server says nothing to it either
+	}
+	c, ok := command.Lookup(args)
+	if !ok {
+		if c, ok = s.lookup(args); !ok {
+			return s.ask(args)
+		}
+		switch {
+		case c == nil, c == denied && s.current().legacy(): // the server says what it thinks of it
+			s.pass(raw)
+			return true
+		case c == denied:
+			s.refuse(-1, "rekey: the command "+printable(args[0])+" is not known, and the server does not tell this user what it does")
+			return true
+		}
+	}
+	use := c.Use(args)
+	switch use.Class {
+	case command.ClassSession:
+		return s.state(c, raw, args)
+	case command.ClassNone:
+		s.pass(raw)
+	case command.ClassKeyspace:
+		s.keyspace(c, raw, args)
+	case command.ClassRefuse:
+		s.dangerous(c, use, raw, args)
+	default:
+		return s.keyed(c, use, raw, args)
+	}
+	return true
+}
+
+// pass sends a command as it is; its reply passes as it is.
+func (s *Session) pass(raw []byte) *entry {
+	var e *entry
+	if s.multi != nil {
+		e = s.queued(1)
+		e.lines = append(e.lines, rewrite.Line{Role: rewrite.Answer, Rule: rewrite.NoRule})
+	} else {
+		e = s.push(kindPass)
+	}
+	s.forward(raw)
+	return e
+}
+
+// current is the table that holds for the command at hand.
+func (s *Session) current() *Table {
+	if s.multi != nil {
+		return s.multi.table
+	}
+	return s.table
+}
+
+// database is the database in which the command at hand will run.
+func (s *Session) database() int {
+	if s.multi != nil {
+		return s.multi.db
+	}
+	return s.db
+}
+
+// resolve finds the rules of the command's keys. none: no key has a rule.
+func (s *Session) resolve(c *command.Command, args [][]byte) (ruled bool) {
+	s.keys = s.keys[:0]
+	if !s.rules.hold(s.database()) {
+		return false
+	}
+	at, err := c.Keys(s.at[:0], args)
+	if s.told != nil {
+		at, err = s.told.find(at[:0], args), nil
+		s.told = nil
+	}
+	s.at = at
+	if err != nil {
+		return false // the server answers an error as well
+	}
+	table := s.current()
+	s.names = s.names[:0]
+	for _, k := range at {
+		name := args[k.Arg]
+		rule, target := s.rules.Set.Find(name)
+		key := rewrite.Key{Arg: k.Arg, Rule: rule, Write: k.Access&command.AccessWrite != 0}
+		if rule >= 0 {
+			ruled = true
+			key.Phase = table.Phase(rule)
+			pair := s.rules.Set.Pair(rule)
+			from := len(s.names)
+			if target {
+				key.Target = name
+				s.names, _ = pair.AppendLegacy(s.names, name)
+				key.Legacy = s.names[from:len(s.names):len(s.names)]
+			} else {
+				key.Legacy = name
+				s.names, _ = pair.AppendTarget(s.names, name)
+				key.Target = s.names[from:len(s.names):len(s.names)]
+			}
+		}
+		s.keys = append(s.keys, key)
+	}
+	return ruled
+}
+
+// keyed handles a command on keys.
+func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args [][]byte) bool {
+	if c.NeedsGetKeys() && s.rules.hold(s.database()) && !s.current().legacy() {
+		switch {
+		case s.told == nil && s.multi != nil:
+			s.refuse(-1, "rekey: only the server can tell the keys of "+printable(args[0])+", and not inside MULTI")
+			return true
+		case s.told == nil:
+			return s.askKeys(args)
+		case s.told.err != "":
+			s.refuse(-1, s.told.err)
+			s.told = nil
+			return true
+		}
+	}
+	if !s.resolve(c, args) {
+		e := s.pass(raw)
+		if use.Block > 0 && s.multi == nil {
+			e.version = Never // it may wait for ever, and concerns no rule
+		}
+		return true
+	}
+	rule := s.rule()
+	stats := &s.rules.Stats.Rules[rule]
+	if table := s.current(); table.Closed != nil {
+		for _, k := range s.keys {
+			if k.Rule >= 0 && table.Closed[k.Rule] != "" {
+				s.refuse(k.Rule, table.Closed[k.Rule])
+				return true
+			}
+		}
+	}
+	stats.Commands[use.Class].Add(1)
+	rc := s.rewriting(args, use)
+	if use.Block > 0 && s.multi == nil {
+		return s.blocking(c, &rc, raw)
+	}
+	if s.untouched(args) {
+		e := s.pass(raw)
+		s.describe(e, c, &rc)
+		return true
+	}
+	s.lines.Command(&rc)
+	if s.noMulti != "" && s.lines.Transaction {
+		s.refuse(rule, "rekey: the server refuses MULTI, without which this phase is not safe: "+s.noMulti)
+		return true
+	}
+	s.transact(c, &rc, raw)
+	return true
+}
+
+// rewriting is the command at hand, with its keys, as the rewriting sees it.
+func (s *Session) rewriting(args [][]byte, use command.Use) rewrite.Command {
+	return rewrite.Command{
+		Args: args, Use: use, Keys: s.keys, Tracking: s.tracking, Resp: s.proto, Server: s.server,
+		Scripted: s.watch != nil && s.multi == nil,
+	}
+}
+
+// transact sends the lines that stand in the builder for a command.
+func (s *Session) transact(c *command.Command, rc *rewrite.Command, raw []byte) *entry {
+	if rc.Scripted && s.lines.Transaction {
+		if err := s.lines.Scripted(rc); err != nil {
+			s.refuse(s.rule(), err.Error())
+			return nil
+		}
+	}
+	var e *entry
+	switch {
+	case s.multi != nil:
+		e = s.queued(len(s.lines.Lines))
+	case len(s.lines.Lines) == 1 && s.lines.Lines[0].Role == rewrite.Answer:
+		e = s.push(kindPass)
+	default:
+		e = s.push(kindLines)
+		e.txn = s.lines.Transaction
+	}
+	s.describe(e, c, rc)
+	e.script = rc.Scripted && len(s.lines.Lines) == 1
+	e.lines = append(e.lines, s.lines.Lines...)
+	if e.kind == kindLines && (!e.write || !e.denyOOM) {
+		e.raw = append(e.raw, raw...)
+	}
+	s.count(e)
+	if e.txn {
+		s.sendText(wireMulti)
+	}
+	for i := range s.lines.Lines {
+		s.send(s.lines.Args(i)...)
+	}
+	if e.txn {
+		s.sendText(wireExec)
+	}
+	return e
+}
+
+// count counts how a write keeps the other copy.
+func (s *Session) count(e *entry) {
+	if s.lines.Recopied {
+		s.rules.Stats.Rules[e.rule].Recopies.Add(1)
+		return
+	}
+	for _, l := range e.lines {
+		if l.Role == rewrite.Mirrored {
+			s.rules.Stats.Rules[e.rule].Replays.Add(1)
+			return
+		}
+	}
+}
+
+// rule is the rule of the first key that has one.
+func (s *Session) rule() int {
+	for i := range s.keys {
+		if s.keys[i].Rule >= 0 {
+			return s.keys[i].Rule
+		}
+	}
+	return rewrite.NoRule
+}
+
+// untouched says that the phases want nothing but the names that the client wrote.
+func (s *Session) untouched(args [][]byte) bool {
+	for i := range s.keys {
+		k := &s.keys[i]
+		if k.Rule < 0 {
+			continue
+		}
+		same := k.Phase == phase.Legacy && &args[k.Arg][0] == &k.Legacy[0] ||
+			k.Phase == phase.Prefixed && &args[k.Arg][0] == &k.Target[0]
+		if !same {
+			return false
+		}
+	}
+	return true
+}
+
+// describe notes in e what its replies need of the command.
+func (s *Session) describe(e *entry, c *command.Command, rc *rewrite.Command) {
+	e.rule, e.class = s.rule(), rc.Use.Class
+	e.denyOOM = c.Flags&command.DenyOOM != 0
+	for i := range s.keys {
+		e.write = e.write || s.keys[i].Write && s.keys[i].Rule >= 0
+	}
+	switch rc.Use.Names {
+	case command.NamesFirst:
+		e.names = namesFirst
+	case command.NamesStreams:
+		e.names = namesStreams
+	}
+	if rc.Scripted {
+		e.nulls = c.NullArray(rc.Args)
+	}
+	// Only errors about streams name keys.
+	if e.names == namesNone && c.Name[0] != 'x' {
+		return
+	}
+	for i := range s.keys {
+		k := &s.keys[i]
+		if k.Rule < 0 {
+			continue
+		}
+		asked := rc.Args[k.Arg]
+		other := k.Target
+		if bytes.Equal(asked, other) {
+			other = k.Legacy
+		}
+		e.renames = append(e.renames, rename{physical: e.keep(other), asked: e.keep(asked)})
+	}
+}
+
+// keep copies bytes into the entry's own memory.
+func (e *entry) keep(b []byte) []byte {
+	from := len(e.arena)
+	e.arena = append(e.arena, b...)
+	return e.arena[from:len(e.arena):len(e.arena)]
+}
+
+// dangerous handles commands that name keys in a way that cannot be followed, or move
+// them out of reach. They pass while no rule that they could touch is on its way.
+func (s *Session) dangerous(c *command.Command, use command.Use, raw []byte, args [][]byte) {
+	table := s.current()
+	touched := rewrite.NoRule
+	ruled := s.resolve(c, args)
+	for i := range s.keys {
+		if r := s.keys[i].Rule; r >= 0 && !table.Phase(r).Parked() {
+			touched = r
+		}
+	}
+	if touched < 0 && s.rules.hold(s.database()) {
+		touched = s.touchedByPattern(use, table)
+	}
+	switch {
+	case touched >= 0:
+		s.refuse(touched, "rekey: "+use.Reason+" (rule "+s.rules.Set.Pair(touched).Name()+" is in phase "+table.Phase(touched).String()+")")
+	case ruled:
+		rc := s.rewriting(args, use)
+		if s.untouched(args) {
+			s.pass(raw)
+			return
+		}
+		s.lines.Command(&rc)
+		s.transact(c, &rc, raw)
+	default:
+		s.pass(raw)
+	}
+}
+
+// touchedByPattern is a rule that the command could touch without naming a key of it:
+// through a pattern (SORT BY and GET), or a whole database (SWAPDB).
+func (s *Session) touchedByPattern(use command.Use, table *Table) int {
+	for r := range table.Phases {
+		if len(use.Patterns) == 0 && len(s.keys) == 0 && !table.Phase(r).Parked() {
+			return r
+		}
+		if table.Phase(r) == phase.Legacy {
+			continue
+		}
+		for _, p := range use.Patterns {
+			literal := p
+			if i := bytes.IndexByte(p, '*'); i >= 0 {
+				literal = p[:i]
+			}
+			prefix := s.rules.Set.Pair(r).Legacy().Prefix()
+			if bytes.HasPrefix(literal, prefix) || bytes.HasPrefix(prefix, literal) {
+				return r
+			}
+		}
+	}
+	return rewrite.NoRule
+}
+
+// nullArray is the null of an array in the connection's protocol.
+func (s *Session) nullArray() []byte { return resp.AppendNullArray(nil, s.proto) }

@@ -1,0 +1,196 @@
+package intercept
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"github.com/classwaves/rekey/internal/command"
+	"github.com/classwaves/rekey/internal/resp"
+	"github.com/classwaves/rekey/internal/rewrite"
+)
+
+// learnFirst asks the server, before the first command of the application that could
+// need it, what the rewriting must know: the connection's number, the version, whether
+// it evicts, whether the user may use MULTI. Connections that see only parked rules
+// never ask.
+func (s *Session) learnFirst() bool {
+	if s.learned || s.multi != nil || s.table.parked() || s.proto == 2 && s.subs.any() || s.monitoring {
+		return false
+	}
+	s.learned = true
+	s.stall()
+	s.internal(func(reply []byte) {
+		if v, _, err := resp.Parse(reply); err == nil && v.Type == ':' {
+			s.id = v.Int
+		}
+	})
+	s.sendText("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n")
+	watching := s.watch != nil
+	s.internal(func(reply []byte) {
+		s.server = serverOf(reply, s.rules.Evicts)
+		if watching {
+			s.learnedAll()
+		}
+	})
+	s.sendText("*1\r\n$4\r\nINFO\r\n")
+	if watching { // an EXEC of ours would end it
+		return true
+	}
+	s.internal(func(reply []byte) {
+		s.noMulti = ""
+		if reply[0] == '-' {
+			s.noMulti = string(bytes.TrimSpace(reply[1:]))
+		}
+	})
+	s.sendText(wireMulti)
+	s.internal(func([]byte) { s.learnedAll() })
+	s.sendText(wireExec)
+	return true
+}
+
+// serverOf reads INFO. What it does not say is taken for the worse.
+func serverOf(info []byte, evicts *bool) (t rewrite.Server) {
+	text, _ := infoText(info)
+	version, policy := "", ""
+	valkey := false
+	for line := range strings.SplitSeq(text, "\r\n") {
+		name, v, _ := strings.Cut(line, ":")
+		switch name {
+		case "redis_version":
+			version = v
+		case "valkey_version":
+			valkey = true
+		case "maxmemory_policy":
+			policy = v
+		}
+	}
+	t.Frozen = valkey || atLeast(version, 7, 2)
+	switch {
+	case policy != "":
+		t.Evicts = policy != "noeviction" || evicts != nil && *evicts
+	case evicts != nil:
+		t.Evicts = *evicts
+	default:
+		t.Evicts = true
+	}
+	return t
+}
+
+// infoText is the text of a bulk or verbatim string.
+func infoText(reply []byte) (string, bool) {
+	v, _, err := resp.Parse(reply)
+	if err != nil || v.Type != '$' && v.Type != '=' {
+		return "", false
+	}
+	return string(v.Str), true
+}
+
+func atLeast(version string, major, minor int) bool {
+	a, rest, _ := strings.Cut(version, ".")
+	b, _, _ := strings.Cut(rest, ".")
+	x, err1 := strconv.Atoi(a)
+	y, err2 := strconv.Atoi(b)
+	return err1 == nil && err2 == nil && (x > major || x == major && y >= minor)
+}
+
+// lookup finds a command that the server was asked for.
+func (s *Session) lookup(args [][]byte) (*command.Command, bool) {
+	return s.rules.Learned.lookup(strings.ToLower(string(args[0])))
+}
+
+// maxName bounds the names of commands that the server is asked for.
+const maxName = 128
+
+// ask asks the server for a command that the table does not know; the command waits.
+// Where all rules are at legacy nothing has to be known.
+func (s *Session) ask(args [][]byte) bool {
+	switch {
+	case s.current().legacy() || !s.rules.hold(s.database()):
+		s.pass(resp.AppendCommand(nil, args...))
+		return true
+	case len(args[0]) > maxName:
+		s.refuse(-1, "rekey: a command name of more than 128 bytes")
+		return true
+	case s.multi != nil:
+		s.refuse(-1, "rekey: the command "+printable(args[0])+" is not known; send it once outside of MULTI, so that the server can be asked for its keys")
+		return true
+	}
+	name := strings.ToLower(string(args[0]))
+	s.stall()
+	s.internal(func(reply []byte) {
+		s.unstall()
+		v, _, err := resp.Parse(reply)
+		switch {
+		case err == nil && v.Type == '*' && len(v.Elems) == 1 && v.Elems[0].Null,
+			err == nil && v.Type == '*' && len(v.Elems) == 0:
+			s.rules.Learned.store(name, nil)
+		case err == nil && v.Type == '*' && len(v.Elems) == 1:
+			if c, err := command.FromInfo(infoValue(v.Elems[0])); err == nil {
+				s.rules.Learned.store(name, c)
+				return
+			}
+			s.rules.Learned.store(name, denied)
+		default: // not even the server may be asked: nothing is passed in silence
+			s.rules.Learned.store(name, denied)
+		}
+	})
+	s.send([]byte("COMMAND"), []byte("INFO"), []byte(name))
+	return false
+}
+
+// denied stands for a command of which the server says nothing to this user.
+var denied = new(command.Command)
+
+// askKeys asks the server for the keys of one call, where its own description of the
+// command does not tell them; the call waits.
+func (s *Session) askKeys(args [][]byte) bool {
+	s.stall()
+	s.internal(func(reply []byte) {
+		s.unstall()
+		s.told = &toldKeys{}
+		v, _, err := resp.Parse(reply)
+		switch {
+		case err == nil && v.Type == '*':
+			for _, e := range v.Elems {
+				s.told.names = append(s.told.names, bytes.Clone(e.Str))
+			}
+		case err == nil && v.Type == '-' && bytes.Contains(v.Str, []byte("no key arguments")):
+		default:
+			s.told.err = "rekey: the server does not tell the keys of " + s.asking
+		}
+	})
+	s.asking = printable(args[0])
+	s.send(append([][]byte{[]byte("COMMAND"), []byte("GETKEYS")}, args...)...)
+	return false
+}
+
+// toldKeys is what the server said of the keys of the next command.
+type toldKeys struct {
+	names [][]byte
+	err   string
+}
+
+// find gives the places of the told names in a command. All of them may be written.
+func (t *toldKeys) find(dst []command.Key, args [][]byte) []command.Key {
+	for i := 1; i < len(args); i++ {
+		for _, name := range t.names {
+			if bytes.Equal(args[i], name) {
+				dst = append(dst, command.Key{Arg: i, Access: command.AccessRead | command.AccessWrite})
+				break
+			}
+		}
+	}
+	return dst
+}
+
+func printable(b []byte) string { return strconv.Quote(string(b)) }
+
+// infoValue gives a reply to the command package, which knows no RESP.
+func infoValue(v resp.Value) command.Value {
+	out := command.Value{Text: string(v.Str), Int: v.Int}
+	for _, e := range v.Elems {
+		out.List = append(out.List, infoValue(e))
+	}
+	return out
+}

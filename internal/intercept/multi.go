@@ -1,0 +1,200 @@
+package intercept
+
+import (
+	"bytes"
+
+	"github.com/classwaves/rekey/internal/command"
+	"github.com/classwaves/rekey/internal/resp"
+	"github.com/classwaves/rekey/internal/rewrite"
+)
+
+// multi is an open transaction of the application. Its table is the one at MULTI.
+type multi struct {
+	table *Table
+	db    int
+	// doomed: a WATCH was opened in other phases than these, so that what it watched
+	// may not be what must have stood still. EXEC answers nil.
+	doomed  bool
+	lines   []queuedLine // what the server has queued
+	answers int          // commands of the application among them
+	effects []func()     // changes of the connection's state when it runs
+}
+
+type queuedLine struct {
+	entry *entry
+	line  rewrite.Line
+}
+
+// ran applies what the transaction changed of the connection.
+func (m *multi) ran() {
+	for _, f := range m.effects {
+		f()
+	}
+}
+
+// queued adds an entry for a command inside the application's MULTI.
+func (s *Session) queued(lines int) *entry {
+	e := s.push(kindQueued)
+	e.multi = s.multi
+	if cap(e.lines) < lines {
+		e.lines = make([]rewrite.Line, 0, lines)
+	}
+	return e
+}
+
+// queuedEnd gives the application the one acknowledgement of its command. A command of
+// which the server queued all lines stays with its transaction.
+func (s *Session) queuedEnd(e *entry) {
+	refusal := s.fold.refusal
+	s.fold = fold{}
+	if refusal != nil {
+		s.emit(e.renameError(resp.AppendError(nil, string(refusal))), e.mute)
+		s.done()
+		return
+	}
+	s.emit([]byte("+QUEUED\r\n"), e.mute)
+	s.q.take()
+	e.mute = false
+	for _, l := range e.lines {
+		e.multi.lines = append(e.multi.lines, queuedLine{e, l})
+	}
+	e.multi.answers++
+	s.settle()
+}
+
+// execHeader takes the first line of the reply to the application's EXEC.
+func (s *Session) execHeader(e *entry, b []byte) int {
+	h, n, err := resp.ReadHeader(b)
+	if err != nil {
+		return s.fail(err)
+	}
+	if n == 0 {
+		return 0
+	}
+	m := e.multi
+	if h.Type != '*' || h.N < 0 || h.N != int64(len(m.lines)) {
+		s.fold = fold{}
+		s.emit(b[:n], e.mute)
+		s.done()
+		return n
+	}
+	s.muteExec(e)
+	s.emit(resp.AppendArrayHeader(nil, m.answers), e.mute)
+	if len(m.lines) == 0 {
+		s.fold = fold{}
+		m.ran()
+		s.done()
+		return n
+	}
+	s.fold.open = true
+	return n
+}
+
+// muteExec makes the answers inside EXEC's reply as silent as EXEC.
+func (s *Session) muteExec(e *entry) {
+	for _, q := range e.multi.lines {
+		q.entry.mute = e.mute
+	}
+}
+
+// beginMulti handles MULTI.
+func (s *Session) beginMulti(raw []byte) {
+	if s.multi != nil {
+		s.immediate(raw) // the server says what it thinks of nested calls
+		return
+	}
+	m := &multi{table: s.table, db: s.db}
+	if s.watch != nil {
+		m.doomed = !samePhases(s.watch, s.table)
+	}
+	e := s.push(kindCapture)
+	e.count, e.version = 1, m.table.Version
+	mute := e.mute
+	e.then = func(reply []byte) {
+		s.emit(reply, mute)
+		if reply[0] == '-' && (len(m.lines) > 0 || s.q.size > 0) {
+			s.fail(&ServerError{Op: "MULTI", Text: string(bytes.TrimSpace(reply[1:]))})
+		}
+		if reply[0] == '-' && s.multi == m {
+			s.multi = nil
+		}
+	}
+	s.multi = m
+	s.forward(raw)
+}
+
+func samePhases(a, b *Table) bool {
+	for i := range a.Phases {
+		if a.Phases[i] != b.Phases[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// immediate sends a command that the server runs at once even inside MULTI.
+func (s *Session) immediate(raw []byte) {
+	s.push(kindPass)
+	s.forward(raw)
+}
+
+// exec handles EXEC.
+func (s *Session) exec(raw []byte) {
+	m := s.multi
+	if m == nil {
+		s.immediate(raw)
+		return
+	}
+	e := s.push(kindExec)
+	e.multi = m
+	s.multi, s.watch = nil, nil
+	if m.doomed {
+		e.kind, e.count = kindCapture, 1
+		mute := e.mute
+		e.then = func([]byte) { s.emit(s.nullArray(), mute) }
+		s.sendText(wireDiscard)
+		return
+	}
+	if len(m.effects) > 0 {
+		s.stall()
+		e.after = s.unstall
+	}
+	s.forward(raw)
+}
+
+// discard handles DISCARD.
+func (s *Session) discard(raw []byte) {
+	s.push(kindPass)
+	if s.multi != nil {
+		s.multi, s.watch = nil, nil
+	}
+	s.forward(raw)
+}
+
+// startWatch handles WATCH.
+func (s *Session) startWatch(c *command.Command, use command.Use, raw []byte, args [][]byte) {
+	if s.multi != nil {
+		s.immediate(raw)
+		return
+	}
+	ruled := s.resolve(c, args)
+	if s.watch == nil {
+		s.watch = s.table
+	}
+	if !ruled {
+		s.push(kindPass)
+		s.forward(raw)
+		return
+	}
+	rc := s.rewriting(args, use)
+	s.lines.Watch(&rc)
+	last := len(s.lines.Lines) - 1
+	// What these answer does not matter: a neighbour would do the same a moment later.
+	for i := range last {
+		e := s.q.push()
+		e.kind, e.version = kindDrop, s.table.Version
+		s.send(s.lines.Args(i)...)
+	}
+	s.push(kindPass)
+	s.send(s.lines.Args(last)...)
+}

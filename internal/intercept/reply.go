@@ -1,0 +1,216 @@
+package intercept
+
+import (
+	"bytes"
+
+	"github.com/classwaves/rekey/internal/resp"
+)
+
+// value is the one value of the server's that is being taken, which may come in any
+// number of pieces.
+type value struct {
+	on    bool
+	sink  sink
+	mute  bool
+	skip  resp.Skipper
+	hash  uint64
+	ended func()
+}
+
+// sink is where the bytes of a value go.
+type sink uint8
+
+const (
+	sinkNone   sink = iota
+	sinkClient      // to the client as they come
+	sinkHold        // held until the value has ended
+)
+
+// Server takes bytes of the server.
+func (s *Session) Server(p []byte) error {
+	if s.err != nil {
+		return s.err
+	}
+	s.table = s.rules.Table()
+	if len(s.part) > 0 {
+		s.part = append(s.part, p...)
+		n := s.replies(s.part)
+		s.part = s.part[:copy(s.part, s.part[n:])]
+	} else {
+		s.serverIn = verbatim{from: p, on: len(s.toClient) == 0}
+		n := s.replies(p)
+		s.part = append(s.part, p[n:]...)
+	}
+	if s.err == nil {
+		s.pump()
+	}
+	return s.err
+}
+
+// replies takes what it can of p, which is all but the beginning of a value whose first
+// line is incomplete.
+func (s *Session) replies(p []byte) (n int) {
+	for n < len(p) && s.err == nil {
+		took := s.step(p[n:])
+		if took == 0 {
+			break
+		}
+		n += took
+	}
+	return n
+}
+
+// fail ends the connection: nobody knows what its next bytes mean.
+func (s *Session) fail(err error) int {
+	s.err = err
+	return 0
+}
+
+// step takes some bytes, or none if it must see more of them.
+func (s *Session) step(b []byte) int {
+	if s.value.on {
+		return s.stream(b)
+	}
+	if !s.fold.open {
+		switch took, mine := s.outOfBand(b); {
+		case mine:
+			return took
+		case s.flush:
+			s.emptyCaches()
+		}
+	}
+	e := s.q.front()
+	if e == nil {
+		// Bytes that nobody asked for, such as an error before the server hangs up.
+		return s.begin(b, sinkClient, false, func() {})
+	}
+	switch e.kind {
+	case kindPass:
+		return s.passing(e, b)
+	case kindDrop:
+		return s.begin(b, sinkNone, true, s.done)
+	case kindCapture:
+		return s.begin(b, sinkHold, true, func() { s.captured(e) })
+	case kindSubs:
+		return s.begin(b, sinkClient, e.mute, func() { s.confirmed(e) })
+	default:
+		return s.folding(e, b)
+	}
+}
+
+// begin starts to take the value at the start of b.
+func (s *Session) begin(b []byte, to sink, mute bool, ended func()) int {
+	s.value.on, s.value.sink, s.value.mute, s.value.ended, s.value.hash = true, to, mute, ended, hashSeed
+	return s.stream(b)
+}
+
+// stream takes more of the value.
+func (s *Session) stream(b []byte) int {
+	n, done, err := s.value.skip.Skip(b)
+	if err != nil {
+		return s.fail(err)
+	}
+	switch s.value.sink {
+	case sinkClient:
+		if s.fold.hashing {
+			s.value.hash = hash(s.value.hash, b[:n])
+		}
+		s.emit(b[:n], s.value.mute)
+	case sinkHold:
+		s.hold = append(s.hold, b[:n]...)
+	default:
+		if s.fold.hashing {
+			s.value.hash = hash(s.value.hash, b[:n])
+		}
+	}
+	if done {
+		s.value.on = false
+		s.value.ended()
+	}
+	return n
+}
+
+// takeHold gives the held value and forgets it with the next one.
+func (s *Session) takeHold() []byte {
+	held := s.hold
+	s.hold = s.hold[:0]
+	if cap(held) > maxKept {
+		s.hold = nil
+	}
+	return held
+}
+
+// done takes the first entry off.
+func (s *Session) done() {
+	e := s.q.front()
+	if e.write && len(s.retries) > 0 {
+		s.taint(e.rule)
+	}
+	if e.after != nil {
+		e.after()
+	}
+	s.q.pop()
+	s.settle()
+}
+
+// captured gives a held value to whoever waits for it.
+func (s *Session) captured(e *entry) {
+	if e.count--; e.count > 0 {
+		return
+	}
+	held := s.takeHold()
+	then := e.then
+	s.q.pop()
+	then(held)
+	s.settle()
+}
+
+// settle gives out answers that wait for no reply, and begins what waits for the
+// last one.
+func (s *Session) settle() {
+	for {
+		e := s.q.front()
+		if e == nil || e.kind != kindLocal {
+			break
+		}
+		s.emit(e.local, e.mute)
+		s.q.pop()
+	}
+	if s.q.size == 0 && len(s.retries) > 0 && !s.retries[0].running {
+		s.retry()
+	}
+}
+
+// passing takes the reply of a command that was sent alone.
+func (s *Session) passing(e *entry, b []byte) int {
+	if e.names != namesNone || len(e.renames) > 0 && b[0] == '-' || e.script && e.nulls || e.block {
+		return s.begin(b, sinkHold, true, func() { s.whole(e, s.takeHold()); s.done() })
+	}
+	return s.begin(b, sinkClient, e.mute, s.done)
+}
+
+// whole gives the client a reply that had to be seen whole.
+func (s *Session) whole(e *entry, reply []byte) {
+	switch {
+	case reply[0] == '-':
+		reply = e.renameError(reply)
+	case e.script && e.nulls && bytes.Equal(reply, resp.AppendNull(nil, 2)):
+		reply = resp.AppendNullArray(nil, 2)
+	case e.names != namesNone:
+		reply = s.renameReply(e, reply)
+	}
+	s.emit(reply, e.mute)
+}
+
+// Replies of replayed writes are compared by a hash (FNV-1a), so that neither is held.
+const (
+	hashSeed  = 14695981039346656037
+	hashPrime = 1099511628211
+)
+
+func hash(h uint64, b []byte) uint64 {
+	for _, c := range b {
+		h = (h ^ uint64(c)) * hashPrime
+	}
+	return h
+}

@@ -1,0 +1,318 @@
+package intercept
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"github.com/classwaves/rekey/internal/command"
+	"github.com/classwaves/rekey/internal/resp"
+	"github.com/classwaves/rekey/internal/rewrite"
+)
+
+// Session is the state of one connection. It is not safe for concurrent use.
+type Session struct {
+	rules *Rules
+	now   func() time.Time
+	table *Table
+
+	// What the client has made of its connection.
+	db         int
+	proto      int
+	multi      *multi
+	watch      *Table // the table at the first WATCH, nil without one
+	tracking   bool
+	prefixes   [][]byte // of client-side caching in broadcasting mode
+	replyMode  replyMode
+	subs       subscriptions
+	monitoring bool
+	auth       []byte // the last AUTH or HELLO that the server accepted
+
+	// What is known of the server, by asking on this connection.
+	learned bool
+	server  rewrite.Server
+	id      int64 // CLIENT ID, 0 while unknown
+	noMulti string
+
+	admission bool // somebody must be asked before the first command
+	admitting bool // somebody is being asked
+
+	told   *toldKeys // keys of the next command, where the server had to be asked
+	asking string
+
+	// Bytes of the client that are not read yet: an incomplete command, or more than
+	// one while the session is stalled.
+	in      []byte
+	inFrom  int
+	scan    resp.RequestScanner
+	stalled int
+
+	// Memory of the command at hand.
+	args  [][]byte
+	at    []command.Key
+	keys  []rewrite.Key
+	names []byte
+	lines rewrite.Builder
+
+	toServer []byte
+	toClient []byte
+	client   verbatim
+	serverIn verbatim
+
+	q     queue
+	part  []byte // bytes of the server whose first line is incomplete
+	value value
+	fold  fold
+	hold  []byte // a reply that is taken whole
+
+	retries []retry
+	block   *blocked
+	flush   bool // client-side caches are to be emptied
+	err     error
+}
+
+// verbatim is a prefix of the bytes at hand that passes as it is, so that nothing is
+// copied where nothing is rewritten.
+type verbatim struct {
+	from []byte
+	n    int
+	on   bool
+}
+
+// NewSession makes the session of a new connection. now tells the time for blocking
+// commands that are tried again.
+func NewSession(rules *Rules, now func() time.Time) *Session {
+	return &Session{rules: rules, now: now, table: rules.Table(), proto: 2}
+}
+
+// errClosed says that the session ended its connection.
+var errClosed = errors.New("rekey: connection ended")
+
+// Client takes bytes of the client. An error means that the connection is of no more
+// use; what Output gives is still to be sent.
+func (s *Session) Client(p []byte) error {
+	if s.err != nil {
+		return s.err
+	}
+	s.table = s.rules.Table()
+	if s.stalled == 0 && len(s.in) == 0 {
+		s.client = verbatim{from: p, on: len(s.toServer) == 0}
+		n := s.read(p)
+		p = p[n:]
+	}
+	if len(p) > 0 && s.err == nil {
+		s.in = append(s.in, p...)
+		s.pump()
+	}
+	return s.err
+}
+
+// read takes complete commands off p, without copying them first.
+func (s *Session) read(p []byte) (n int) {
+	for n < len(p) && s.stalled == 0 && s.err == nil {
+		if s.learnFirst() {
+			break
+		}
+		took, args, err := resp.ParseRequest(p[n:], s.args, s.scan.Limits)
+		s.args = args
+		if err != nil {
+			s.protocolError(err)
+			break
+		}
+		if took == 0 || !s.command(p[n:n+took], args) {
+			break
+		}
+		n += took
+	}
+	return n
+}
+
+// pump takes complete commands off what has been kept.
+func (s *Session) pump() {
+	for s.inFrom < len(s.in) && s.stalled == 0 && s.err == nil {
+		if s.learnFirst() {
+			break
+		}
+		complete, err := s.scan.Scan(s.in[s.inFrom:])
+		if err != nil {
+			s.protocolError(err)
+			break
+		}
+		if !complete {
+			break
+		}
+		s.args = s.scan.Args(s.args, s.in[s.inFrom:])
+		if !s.command(s.in[s.inFrom:s.inFrom+s.scan.Len()], s.args) {
+			s.scan.Reset()
+			break
+		}
+		s.inFrom += s.scan.Len()
+	}
+	switch {
+	case s.inFrom == len(s.in):
+		s.in, s.inFrom = s.in[:0], 0
+		if cap(s.in) > maxKept {
+			s.in = nil
+		}
+	case s.inFrom > len(s.in)/2:
+		s.in = s.in[:copy(s.in, s.in[s.inFrom:])]
+		s.inFrom = 0
+	}
+}
+
+// protocolError answers as the server would and ends the connection.
+func (s *Session) protocolError(err error) {
+	e := s.push(kindLocal)
+	e.local = resp.AppendError(e.local, "ERR "+err.Error())
+	s.settle()
+	s.err = err
+}
+
+// Output gives the bytes for the server and for the client, which are valid until
+// the next call of the session, and forgets them.
+func (s *Session) Output() (toServer, toClient []byte) {
+	toServer, toClient = s.toServer, s.toClient
+	if s.client.on {
+		toServer = s.client.from[:s.client.n]
+	}
+	if s.serverIn.on {
+		toClient = s.serverIn.from[:s.serverIn.n]
+	}
+	s.client, s.serverIn = verbatim{}, verbatim{}
+	s.toServer, s.toClient = reuse(s.toServer), reuse(s.toClient)
+	return toServer, toClient
+}
+
+func reuse(b []byte) []byte {
+	if cap(b) > maxKept {
+		return nil
+	}
+	return b[:0]
+}
+
+// Never is the version that [Session.Oldest] gives when nothing is under way.
+const Never = math.MaxUint64
+
+// Oldest is the version of the oldest table under which something is under way on
+// this connection: a command whose reply has not come, an open MULTI, a WATCH.
+func (s *Session) Oldest() uint64 {
+	oldest := uint64(Never)
+	for _, r := range s.retries {
+		oldest = min(oldest, r.entry.version)
+	}
+	for i := range s.q.size {
+		oldest = min(oldest, s.q.at(i).version)
+	}
+	if s.multi != nil {
+		oldest = min(oldest, s.multi.table.Version)
+	}
+	if s.watch != nil {
+		oldest = min(oldest, s.watch.Version)
+	}
+	return oldest
+}
+
+// forward sends bytes of the client as they are.
+func (s *Session) forward(raw []byte) {
+	if c := &s.client; c.on {
+		if end := c.n + len(raw); end <= len(c.from) && len(raw) > 0 && &c.from[c.n] == &raw[0] {
+			c.n = end
+			return
+		}
+	}
+	s.toServer = append(s.server0(), raw...)
+}
+
+// server0 is the buffer for the server, with what passes verbatim copied into it.
+func (s *Session) server0() []byte {
+	if s.client.on {
+		s.toServer = append(s.toServer, s.client.from[:s.client.n]...)
+		s.client = verbatim{}
+	}
+	return s.toServer
+}
+
+// send sends a command.
+func (s *Session) send(args ...[]byte) { s.toServer = resp.AppendCommand(s.server0(), args...) }
+
+// sendText sends a command of words without arguments of the client.
+func (s *Session) sendText(words string) { s.toServer = append(s.server0(), words...) }
+
+// Fixed commands as they go over the wire.
+const (
+	wireMulti   = "*1\r\n$5\r\nMULTI\r\n"
+	wireExec    = "*1\r\n$4\r\nEXEC\r\n"
+	wireDiscard = "*1\r\n$7\r\nDISCARD\r\n"
+	// wireBroken is a command without its arguments: inside MULTI it makes the server
+	// refuse the transaction.
+	wireBroken = "*1\r\n$3\r\nGET\r\n"
+)
+
+// emit gives bytes to the client, behind what must come before them.
+func (s *Session) emit(b []byte, mute bool) {
+	if mute || len(b) == 0 {
+		return
+	}
+	if n := len(s.retries); n > 0 {
+		s.retries[n-1].after = append(s.retries[n-1].after, b...)
+		return
+	}
+	if v := &s.serverIn; v.on {
+		if end := v.n + len(b); end <= len(v.from) && &v.from[v.n] == &b[0] {
+			v.n = end
+			return
+		}
+	}
+	s.toClient = append(s.client0(), b...)
+}
+
+func (s *Session) client0() []byte {
+	if s.serverIn.on {
+		s.toClient = append(s.toClient, s.serverIn.from[:s.serverIn.n]...)
+		s.serverIn = verbatim{}
+	}
+	return s.toClient
+}
+
+// push adds an entry for a command that is sent now.
+func (s *Session) push(k kind) *entry {
+	e := s.q.push()
+	e.kind, e.version, e.mute = k, s.table.Version, s.replyMode.take()
+	if s.multi != nil {
+		e.version = s.multi.table.Version
+	}
+	return e
+}
+
+// internal adds an entry for a command of the session's own: its reply is held, never
+// seen by the application, and given to then.
+func (s *Session) internal(then func(reply []byte)) {
+	e := s.q.push()
+	e.kind, e.version, e.mute, e.then, e.count = kindCapture, s.table.Version, true, then, 1
+}
+
+// answer answers the command at hand without asking the server.
+func (s *Session) answer(b []byte) {
+	e := s.push(kindLocal)
+	e.local = append(e.local, b...)
+	s.settle()
+}
+
+// refuse answers the command at hand with an error of rekey's own. Inside the
+// application's MULTI the transaction must fail with it.
+func (s *Session) refuse(rule int, text string) {
+	s.rules.Stats.refused(rule)
+	if s.multi == nil {
+		s.answer(resp.AppendError(nil, text))
+		return
+	}
+	e := s.push(kindCapture)
+	e.count = 1
+	s.sendText(wireBroken)
+	mute := e.mute
+	e.then = func([]byte) { s.emit(resp.AppendError(nil, text), mute) }
+}
+
+// stall stops the reading of commands until unstall.
+func (s *Session) stall()   { s.stalled++ }
+func (s *Session) unstall() { s.stalled-- }

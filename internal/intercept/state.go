@@ -1,0 +1,260 @@
+package intercept
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"github.com/classwaves/rekey/internal/command"
+	"github.com/classwaves/rekey/internal/resp"
+)
+
+// replyMode is what CLIENT REPLY asked for. It is never forwarded: the session needs
+// every reply to know where the next begins.
+type replyMode uint8
+
+const (
+	repliesOn replyMode = iota
+	repliesOff
+	repliesSkip // not the reply of the next command
+)
+
+// take says whether the command at hand stays without its reply.
+func (m *replyMode) take() (mute bool) {
+	switch *m {
+	case repliesOff:
+		return true
+	case repliesSkip:
+		*m = repliesOn
+		return true
+	}
+	return false
+}
+
+// state handles the commands that change what later ones mean.
+func (s *Session) state(c *command.Command, raw []byte, args [][]byte) bool {
+	if s.multi != nil {
+		return s.stateInMulti(c, raw, args)
+	}
+	switch c.Name {
+	case "multi":
+		s.beginMulti(raw)
+	case "exec":
+		s.exec(raw)
+	case "discard":
+		s.discard(raw)
+	case "watch":
+		s.startWatch(c, c.Use(args), raw, args)
+	case "unwatch":
+		s.watch = nil
+		s.pass(raw)
+	case "select":
+		db, err := strconv.Atoi(string(args1(args)))
+		s.wait(raw, func(reply []byte) {
+			if err == nil && isOK(reply) {
+				s.db = db
+			}
+		})
+	case "hello":
+		s.hello(raw, args)
+	case "auth":
+		login := bytes.Clone(raw)
+		s.wait(raw, func(reply []byte) {
+			if isOK(reply) {
+				s.auth, s.learned = login, false
+			}
+		})
+	case "reset":
+		s.wait(raw, func(reply []byte) {
+			if reply[0] == '+' {
+				s.reset()
+			}
+		})
+	case "monitor":
+		s.wait(raw, func(reply []byte) { s.monitoring = isOK(reply) })
+	case "subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe":
+		s.subscribe(c.Name, raw, args)
+	case "client reply":
+		s.clientReply(raw, args)
+	case "client tracking":
+		s.clientTracking(raw, args)
+	default:
+		s.pass(raw)
+	}
+	return true
+}
+
+// args1 is the first argument, or nothing.
+func args1(args [][]byte) []byte {
+	if len(args) < 2 {
+		return nil
+	}
+	return args[1]
+}
+
+func isOK(reply []byte) bool { return string(reply) == "+OK\r\n" }
+
+// wait forwards a command and reads no further before its reply has come. then sees
+// the reply; the command's arguments are gone then.
+func (s *Session) wait(raw []byte, then func(reply []byte)) {
+	e := s.push(kindCapture)
+	e.count = 1
+	mute := e.mute
+	s.stall()
+	e.then = func(reply []byte) {
+		s.emit(reply, mute)
+		then(reply)
+		s.unstall()
+	}
+	s.forward(raw)
+}
+
+// hello handles HELLO, which switches the protocol and may log in.
+func (s *Session) hello(raw []byte, args [][]byte) {
+	proto := s.proto
+	if v, err := strconv.Atoi(string(args1(args))); err == nil {
+		proto = v
+	}
+	login := bytes.Clone(raw)
+	auth := hasWord(args, "auth")
+	s.wait(raw, func(reply []byte) {
+		if reply[0] == '-' {
+			return
+		}
+		s.proto = proto
+		if auth {
+			s.auth, s.learned = login, false
+		}
+	})
+}
+
+func hasWord(args [][]byte, word string) bool {
+	for _, a := range args[1:] {
+		if strings.EqualFold(string(a), word) {
+			return true
+		}
+	}
+	return false
+}
+
+// reset is what RESET leaves of a connection.
+func (s *Session) reset() {
+	s.db, s.proto, s.multi, s.watch = 0, 2, nil, nil
+	s.tracking, s.prefixes, s.replyMode = false, nil, repliesOn
+	s.subs, s.monitoring, s.auth, s.learned = subscriptions{}, false, nil, false
+}
+
+// stateInMulti handles them inside MULTI, where the server runs some at once and
+// queues the others.
+func (s *Session) stateInMulti(c *command.Command, raw []byte, args [][]byte) bool {
+	m := s.multi
+	switch c.Name {
+	case "multi", "watch":
+		s.immediate(raw)
+	case "exec":
+		s.exec(raw)
+	case "discard":
+		s.discard(raw)
+	case "reset":
+		s.wait(raw, func(reply []byte) {
+			if reply[0] == '+' {
+				s.reset()
+			}
+		})
+	case "quit":
+		s.immediate(raw)
+	case "select":
+		if db, err := strconv.Atoi(string(args1(args))); err == nil {
+			m.db = db
+			m.effects = append(m.effects, func() { s.db = db })
+		}
+		s.pass(raw)
+	case "hello", "auth", "monitor", "client reply", "client tracking",
+		"subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe":
+		s.refuse(-1, "rekey: "+strings.ToUpper(c.Name)+" inside MULTI is not supported; send it before")
+	default:
+		s.pass(raw)
+	}
+	return true
+}
+
+// clientReply handles CLIENT REPLY ON, OFF and SKIP.
+func (s *Session) clientReply(raw []byte, args [][]byte) {
+	if len(args) == 3 {
+		switch strings.ToLower(string(args[2])) {
+		case "on":
+			s.replyMode = repliesOn
+			s.answer([]byte("+OK\r\n"))
+			return
+		case "off":
+			s.replyMode = repliesOff
+			return
+		case "skip":
+			if s.replyMode == repliesOn {
+				s.replyMode = repliesSkip
+			}
+			return
+		}
+	}
+	s.pass(raw) // the server says what is wrong with it
+}
+
+// clientTracking handles CLIENT TRACKING.
+func (s *Session) clientTracking(raw []byte, args [][]byte) {
+	on := len(args) > 2 && strings.EqualFold(string(args[2]), "on")
+	prefixes := trackingPrefixes(args)
+	sent := raw
+	if on && len(prefixes) > 0 && s.rules.hold(s.db) {
+		sent = s.withTargets(args, prefixes)
+	}
+	s.wait(nil, func(reply []byte) {
+		if isOK(reply) {
+			s.tracking, s.prefixes = on, prefixes
+		}
+	})
+	s.toServer = append(s.server0(), sent...)
+}
+
+// trackingPrefixes are the prefixes of CLIENT TRACKING ON BCAST PREFIX p ...
+func trackingPrefixes(args [][]byte) (prefixes [][]byte) {
+	for i := 3; i+1 < len(args); i++ {
+		if strings.EqualFold(string(args[i]), "prefix") {
+			prefixes = append(prefixes, bytes.Clone(args[i+1]))
+			i++
+		}
+	}
+	return prefixes
+}
+
+// withTargets adds to the prefixes of broadcasting those under which the target names
+// of the same keys stand.
+func (s *Session) withTargets(args, prefixes [][]byte) []byte {
+	words := append([][]byte(nil), args...)
+	seen := append([][]byte(nil), prefixes...)
+	for i := range s.rules.Set.Len() {
+		pair := s.rules.Set.Pair(i)
+		legacy := pair.Legacy().Prefix()
+		for _, p := range prefixes {
+			if !bytes.HasPrefix(p, legacy) && !bytes.HasPrefix(legacy, p) {
+				continue
+			}
+			target := pair.Target().Prefix()
+			if overlapsAny(target, seen) {
+				continue
+			}
+			seen = append(seen, target)
+			words = append(words, []byte("PREFIX"), target)
+		}
+	}
+	return resp.AppendCommand(nil, words...)
+}
+
+// overlapsAny: the server refuses prefixes of which one begins with the other.
+func overlapsAny(p []byte, others [][]byte) bool {
+	for _, o := range others {
+		if bytes.HasPrefix(p, o) || bytes.HasPrefix(o, p) {
+			return true
+		}
+	}
+	return false
+}

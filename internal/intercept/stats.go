@@ -1,0 +1,47 @@
+package intercept
+
+import (
+	"sync/atomic"
+
+	"github.com/classwaves/rekey/internal/command"
+)
+
+// classes is the number of command classes.
+const classes = int(command.ClassSession) + 1
+
+// RuleStats counts what happened to one rule's keys. All fields only rise.
+type RuleStats struct {
+	// Commands counts the application's commands by class.
+	Commands [classes]atomic.Uint64
+	// Reads counts the reads among them.
+	Fallbacks atomic.Uint64
+	// Replays and Recopies count writes by how the other copy was kept.
+	Replays, Recopies atomic.Uint64
+	// Uncopied counts commands that were answered without what the phase adds,
+	// because the server refused it.
+	Uncopied atomic.Uint64
+	// Divergences counts replayed writes whose two replies differed.
+	Divergences atomic.Uint64
+	// Refused counts commands that were answered with an error of rekey's own.
+	Refused atomic.Uint64
+}
+
+// Stats are the counters of one instance.
+type Stats struct {
+	Rules []RuleStats
+	// Keys counts KEYS commands of applications.
+	Keys atomic.Uint64
+	// Refused counts refused commands that belong to no rule.
+	Refused atomic.Uint64
+}
+
+// NewStats makes the counters for a number of rules.
+func NewStats(rules int) *Stats { return &Stats{Rules: make([]RuleStats, rules)} }
+
+func (s *Stats) refused(rule int) {
+	if rule < 0 {
+		s.Refused.Add(1)
+		return
+	}
+	s.Rules[rule].Refused.Add(1)
+}
