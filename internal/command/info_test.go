@@ -64,6 +64,9 @@ func TestLearned(t *testing.T) {
 			spec("OW update", "keyword", append(list("keyword into").List, number("startfrom", -2)...), "range", oneKey))...), "new INTO into k", "3w", ClassRecopy},
 		{"a count of keys", element("new", -3, "readonly movablekeys", 0, 0, 0, specs(
 			spec("RO", "index", number("index", 1), "keynum", append(append(number("keynumidx", 0), number("firstkey", 1)...), number("keystep", 1)...)))...), "new 2 a b c", "2r 3r", ClassRead},
+		{"half of the rest", element("new", -4, "readonly movablekeys", 0, 0, 0, specs(
+			spec("RO", "keyword", append(list("keyword of").List, number("startfrom", 1)...), "range",
+				append(append(number("lastkey", -1), number("keystep", 1)...), number("limit", 2)...)))...), "new x OF a b 0 0", "3r 4r", ClassRead},
 		{"a shard channel", element("new", 2, "fast", 1, 1, 1, specs(
 			spec("not_key", "index", number("index", 1), "range", oneKey))...), "new c", "", ClassNone},
 		{"an incomplete specification", element("new", -2, "write movablekeys", 1, 1, 1, specs(

@@ -71,6 +71,7 @@ func TestKeysLikeServer(t *testing.T) {
 	asked := make(map[string]bool)
 	lines := append(calls(t),
 		`migrate 127.0.0.1 1 "" 0 1 copy replace auth keys keys a b`,
+		`migrate 127.0.0.1 1 "" 0 1 auth2 keys keys keys a`,
 		"migrate 127.0.0.1 1 k 0 1 copy",
 		"sort k by x store d limit 0 1 store e", "sort k get store", "sort_ro k by store get #",
 		"zunionstore d 3 a b", "zunionstore d x a b", "zunionstore d 1 a b", "zdiffstore d 0 a",
