@@ -5,7 +5,7 @@ package keyname
 const maxGlobNesting = 1000
 
 // GlobMatch reports whether name matches the pattern as Redis's stringmatchlen decides it, oddities included: a
-// pattern other than the empty one never matches the empty name; [ without ] ends with the pattern; bytes in a
+// pattern other than the empty one never matches the empty name (see [GlobMatchKey]); [ without ] ends with the pattern; bytes in a
 // range compare as signed numbers, as they do in a server on x86. It takes at most len(pattern) steps per byte
 // of the name, whatever the pattern, and does not allocate.
 func GlobMatch(pattern, name []byte) bool {
@@ -44,6 +44,12 @@ func GlobMatch(pattern, name []byte) bool {
 		at++
 	}
 	return at == len(pattern)
+}
+
+// GlobMatchKey is GlobMatch as SCAN and KEYS use it: the pattern * alone is no pattern for them, so it matches the empty
+// name too.
+func GlobMatchKey(pattern, name []byte) bool {
+	return len(pattern) == 1 && pattern[0] == '*' || GlobMatch(pattern, name)
 }
 
 // globElement matches one byte with the element that a pattern begins with, which is no *. It returns how long

@@ -66,7 +66,9 @@ func slotTag(slot uint16) string {
 func (t *Template) unwrap(name []byte, r *reading) ([]byte, bool) {
 	v := r[len(t.vars)-1]
 	inner, ok := unwrap(name[v.from:v.to])
-	if !ok || !t.inner.Match(inner) {
+	// read and not Match: the inner template is a plain one, and a recursion would move every caller's name to the heap.
+	var plain reading
+	if !ok || !t.inner.read(inner, &plain) {
 		return nil, false
 	}
 	return inner, true
