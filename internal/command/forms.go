@@ -181,17 +181,15 @@ func anyIsOpen(u Use, words [][]byte) Use {
 	return u
 }
 
-// xaddForm: an id that the server makes is an effect; trimming "about" a length
-// depends on how the entries lie in memory.
+// xaddForm: an id that the server makes is an effect, and so is trimming "about" a
+// length, which depends on how the entries lie in memory.
 func xaddForm(u Use, args [][]byte) Use {
+	about := false
 	for i := 2; i < len(args); i++ {
 		switch w := args[i]; {
 		case foldEqual(w, "MAXLEN"), foldEqual(w, "MINID"):
-			if i+1 < len(args) && isByte(args[i+1], '~') {
-				u.Class = ClassRecopy
-				return u
-			}
-			if i+1 < len(args) && isByte(args[i+1], '=') {
+			about = about || i+1 < len(args) && isByte(args[i+1], '~')
+			if i+1 < len(args) && (isByte(args[i+1], '=') || isByte(args[i+1], '~')) {
 				i++
 			}
 			i++ // the threshold
@@ -202,6 +200,9 @@ func xaddForm(u Use, args [][]byte) Use {
 			u.Class = ClassEffect
 			return u
 		case exactID(w):
+			if about {
+				u.Class = ClassEffect
+			}
 			return u
 		default:
 			u.Class = ClassRecopy // an option of a later server, or an error
