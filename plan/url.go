@@ -43,12 +43,17 @@ func ParseURL(text string) (URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {
 		// err holds the whole URL.
-		return "", fmt.Errorf("the server's URL cannot be read: write redis://user:password@host:6379, with %%2F for a / and %%40 for an @ in the password")
+		return "", fmt.Errorf("the server's URL cannot be read: write redis://host:6379 with user:password@ before the host, and %%2F for a / and %%40 for an @ in the password")
 	}
 	switch u.Scheme {
 	case "redis", "rediss":
 		if u.Hostname() == "" {
 			return "", fmt.Errorf("the server's URL names no host: write redis://127.0.0.1:6379")
+		}
+		if port := u.Port(); port != "" {
+			if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+				return "", fmt.Errorf("the port in the server's URL is none: write redis://host:6379")
+			}
 		}
 		if _, err := databaseOf(u); err != nil {
 			return "", err
