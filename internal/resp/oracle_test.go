@@ -29,7 +29,8 @@ func TestRequestsAsTheServerReadsThem(t *testing.T) {
 			}
 			continue
 		}
-		marker := []byte("*2\r\n$4\r\nECHO\r\n$6\r\nmarker\r\n")
+		// Inline: Valkey 8.0 takes the request behind a line of blanks for an inline one, whatever it is.
+		marker := []byte("ECHO marker\r\n")
 		var again []byte
 		if len(words) > 0 {
 			again = resp.AppendCommand(nil, words...)

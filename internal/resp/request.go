@@ -63,7 +63,9 @@ func errExpectedBulk(got byte) *ProtocolError {
 
 // ParseRequest reads the request at the start of buf into args[:0] and says how many bytes it
 // took. n is 0 while the request is incomplete. An empty line and a multibulk of no words take
-// bytes and give no words: the server does not answer them.
+// bytes and give no words: the server does not answer them. They must not be passed on: behind a
+// line of blanks Valkey 8.0 takes whatever comes for an inline request, and would read another
+// border than we do.
 //
 // The words alias buf, but for those of an inline request that are written with quotes. It
 // allocates only when args must grow. Feeding a long request in small pieces is the work of
