@@ -146,10 +146,11 @@ func (s *Session) done() {
 	if e.write && len(s.retries) > 0 {
 		s.taint(e.rule)
 	}
-	if e.after != nil {
-		e.after()
-	}
+	after := e.after
 	s.q.pop()
+	if after != nil {
+		after()
+	}
 	s.settle()
 }
 
@@ -184,7 +185,7 @@ func (s *Session) settle() {
 // passing takes the reply of a command that was sent alone.
 func (s *Session) passing(e *entry, b []byte) int {
 	if e.names != namesNone || len(e.renames) > 0 && b[0] == '-' || e.script && e.nulls || e.block {
-		return s.begin(b, sinkHold, true, func() { s.whole(e, s.takeHold()); s.done() })
+		return s.begin(b, sinkHold, true, func() { s.heldAnswer(e, s.takeHold()); s.done() })
 	}
 	return s.begin(b, sinkClient, e.mute, s.done)
 }

@@ -1,0 +1,115 @@
+package rekey
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	"github.com/classwaves/rekey/internal/intercept"
+)
+
+// opener opens another connection to the server of a connection.
+type opener = func(context.Context) (net.Conn, error)
+
+// conns is the connections of an instance, and the closed ones whose last bytes may still be on
+// their way: a socket that is closed here leaves what it has sent in the buffers of the kernel, of
+// the network and of the server, where it runs later.
+type conns struct {
+	mu    sync.Mutex
+	done  bool
+	live  map[*intercept.Conn]opener
+	stray []*strayConn
+}
+
+// strayConn is a connection that was closed with replies outstanding.
+type strayConn struct {
+	oldest uint64 // version of the oldest table under which it may still run something
+	id     int64  // CLIENT ID, 0 if unknown
+	addr   string // its own address, as the server sees it on a plain network
+	login  []byte
+	open   opener
+}
+
+func (c *conns) add(conn *intercept.Conn, open opener) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done {
+		return false
+	}
+	if c.live == nil {
+		c.live = make(map[*intercept.Conn]opener)
+	}
+	c.live[conn] = open
+	return true
+}
+
+// closed is told of each connection that was closed.
+func (c *conns) closed(conn *intercept.Conn, oldest uint64) {
+	id, login := conn.Identity()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	open := c.live[conn]
+	delete(c.live, conn)
+	if oldest == intercept.Never || c.done || open == nil {
+		return
+	}
+	c.stray = append(c.stray, &strayConn{oldest: oldest, id: id, addr: conn.LocalAddr().String(), login: login, open: open})
+}
+
+func (c *conns) open() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.live)
+}
+
+// all is a copy of the open connections.
+func (c *conns) all() map[*intercept.Conn]opener {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(map[*intercept.Conn]opener, len(c.live))
+	for conn, open := range c.live {
+		out[conn] = open
+	}
+	return out
+}
+
+// behind are the connections on which something of a table before version is under way.
+func (c *conns) behind(version uint64) (live int, stray []*strayConn) {
+	for conn := range c.all() {
+		if conn.Oldest() < version {
+			live++
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.stray {
+		if s.oldest < version {
+			stray = append(stray, s)
+		}
+	}
+	return live, stray
+}
+
+// forget takes a closed connection off that can run nothing any more.
+func (c *conns) forget(gone *strayConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, s := range c.stray {
+		if s == gone {
+			c.stray = append(c.stray[:i], c.stray[i+1:]...)
+			return
+		}
+	}
+}
+
+// shut closes every connection and takes no more.
+func (c *conns) shut() {
+	c.mu.Lock()
+	c.done = true
+	live := c.live
+	c.live = nil
+	c.mu.Unlock()
+	for conn := range live {
+		_ = conn.Close() // the application closes its client as well; nothing is left to do with the error
+	}
+}

@@ -1,0 +1,54 @@
+package rekey
+
+import (
+	"log/slog"
+
+	"github.com/classwaves/rekey/phase"
+)
+
+// Option is an option of [Open].
+type Option func(*options)
+
+type options struct {
+	sources int // how many of the four ways were given
+	pinned  map[string]phase.Phase
+	flags   func(string) (string, bool)
+	source  Source
+	logger  *slog.Logger
+}
+
+// WithPhases pins the phase of each rule, by the rule's name. Rules that it does not name are at
+// legacy.
+func WithPhases(phases map[string]phase.Phase) Option {
+	return func(o *options) {
+		o.sources++
+		o.pinned = phases
+		if phases == nil {
+			o.pinned = map[string]phase.Phase{}
+		}
+	}
+}
+
+// WithFlags chooses the phase of each rule by the flags of the environment that the rule's flags:
+// names, CW_CACHE_PREFIX_ENABLED and its like; lookup is [os.LookupEnv] or has its form. A rule
+// without flags is at legacy. The flags are read by Open and again by [Rekey.ReloadFlags].
+func WithFlags(lookup func(string) (string, bool)) Option {
+	return func(o *options) {
+		o.sources++
+		o.flags = lookup
+	}
+}
+
+// WithSource takes the phases from a source, now and at every change.
+func WithSource(s Source) Option {
+	return func(o *options) {
+		o.sources++
+		o.source = s
+	}
+}
+
+// WithLogger gives what the instance says of itself, rarely, to a logger. Without it nothing is
+// logged. Names and values of keys are never logged.
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) { o.logger = l }
+}

@@ -1,0 +1,92 @@
+package rekey
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/classwaves/rekey/internal/resp"
+)
+
+// sideTimeout bounds what another connection of the same user is asked to do.
+const sideTimeout = 5 * time.Second
+
+// onSide runs one command on another connection to the same server, as the same user.
+func onSide(ctx context.Context, open opener, login []byte, words ...string) (resp.Value, error) {
+	ctx, cancel := context.WithTimeout(ctx, sideTimeout)
+	defer cancel()
+	conn, err := open(ctx)
+	if err != nil {
+		return resp.Value{}, fmt.Errorf("open a connection for %s %s: %w", words[0], words[1], err)
+	}
+	defer func() { _ = conn.Close() }() // the reply was read, or there is a better error
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	reader := bufio.NewReader(conn)
+	if login != nil {
+		if v, err := roundTrip(conn, reader, login); err != nil {
+			return v, fmt.Errorf("log in for %s %s: %w", words[0], words[1], err)
+		}
+	}
+	args := make([][]byte, len(words))
+	for i, w := range words {
+		args[i] = []byte(w)
+	}
+	v, err := roundTrip(conn, reader, resp.AppendCommand(nil, args...))
+	if err != nil {
+		return v, fmt.Errorf("%s %s: %w", words[0], words[1], err)
+	}
+	return v, nil
+}
+
+// roundTrip sends a command and reads its reply. An error reply is an error.
+func roundTrip(conn net.Conn, reader *bufio.Reader, request []byte) (resp.Value, error) {
+	if _, err := conn.Write(request); err != nil {
+		return resp.Value{}, err
+	}
+	var reply []byte
+	var skip resp.Skipper
+	for {
+		b, err := reader.ReadByte()
+		if err != nil {
+			return resp.Value{}, err
+		}
+		reply = append(reply, b)
+		_, done, err := skip.Skip(reply[len(reply)-1:])
+		if err != nil {
+			return resp.Value{}, err
+		}
+		if !done {
+			continue
+		}
+		v, _, err := resp.Parse(reply)
+		if err == nil && v.Type == '-' {
+			err = fmt.Errorf("%s", v.Str)
+		}
+		return v, err
+	}
+}
+
+// unblock ends what the server waits for on a connection, so that its command goes on under the
+// phases of now.
+func unblock(ctx context.Context, open opener, login []byte, id int64) error {
+	_, err := onSide(ctx, open, login, "CLIENT", "UNBLOCK", strconv.FormatInt(id, 10), "TIMEOUT")
+	return err
+}
+
+// cutOff makes sure that a closed connection runs nothing any more. That the server knows no such
+// client is as good as that it closed it.
+func (s *strayConn) cutOff(ctx context.Context) error {
+	words := []string{"CLIENT", "KILL", "ID", strconv.FormatInt(s.id, 10)}
+	if s.id == 0 {
+		words = []string{"CLIENT", "KILL", "ADDR", s.addr}
+	}
+	v, err := onSide(ctx, s.open, s.login, words...)
+	if err == nil && v.Type != ':' {
+		err = fmt.Errorf("CLIENT KILL: unexpected reply")
+	}
+	return err
+}

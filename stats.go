@@ -1,0 +1,77 @@
+package rekey
+
+import (
+	"github.com/classwaves/rekey/internal/command"
+	"github.com/classwaves/rekey/phase"
+)
+
+// Stats is a copy of an instance's counters. All counts are since Open and only rise.
+type Stats struct {
+	// Rules has the counters of each rule by its name.
+	Rules map[string]RuleStats
+	// KeysCalls counts the application's own KEYS commands. rekey sends none.
+	KeysCalls uint64
+	// Refused counts commands that were answered with an error of rekey's own and belong to no
+	// rule.
+	Refused uint64
+	// Conns is how many connections are open.
+	Conns int
+}
+
+// RuleStats is what happened to one rule's keys.
+type RuleStats struct {
+	Strategy phase.Strategy
+	// Phase is what the instance does with the rule's keys now. Wanted is what its source of phases
+	// asks for; it differs while a change is under way and while a gate holds the rule back.
+	Phase, Wanted phase.Phase
+	// Commands counts the application's commands by class: read, replay, overwrite, effect, recopy,
+	// count.
+	Commands map[string]uint64
+	// Fallbacks counts reads in dual and drain whose value was found only under the legacy name, and
+	// in move the keys that were brought to the target name.
+	Fallbacks uint64
+	// Replays and Recopies count writes by how the other copy was kept equal: by sending the command
+	// on both names, or by copying the whole value.
+	Replays, Recopies uint64
+	// Uncopied counts commands that were answered without what the phase adds to them, because the
+	// server refused it: full memory, a replica, a right that the user lacks.
+	Uncopied uint64
+	// Divergences counts replayed writes whose two replies differed. It must stay 0.
+	Divergences uint64
+	// Refused counts commands that were answered with an error of rekey's own.
+	Refused uint64
+	// Held counts the times that the flags asked for a step whose gate has no verdict and the rule
+	// stayed where it was; Ungated, that it went all the same.
+	Held, Ungated uint64
+}
+
+// Stats returns a copy of the counters.
+func (r *Rekey) Stats() Stats {
+	s := Stats{
+		Rules:     make(map[string]RuleStats, len(r.plan.Rules)),
+		KeysCalls: r.rules.Stats.Keys.Load(),
+		Refused:   r.rules.Stats.Refused.Load(),
+		Conns:     r.conns.open(),
+	}
+	table := r.rules.Table()
+	r.mu.Lock()
+	wanted := r.wanted
+	r.mu.Unlock()
+	for i, rule := range r.plan.Rules {
+		c := &r.rules.Stats.Rules[i]
+		out := RuleStats{
+			Strategy: rule.Strategy, Phase: table.Phase(i), Wanted: wanted[i],
+			Commands:  make(map[string]uint64),
+			Fallbacks: c.Fallbacks.Load(), Replays: c.Replays.Load(), Recopies: c.Recopies.Load(),
+			Uncopied: c.Uncopied.Load(), Divergences: c.Divergences.Load(), Refused: c.Refused.Load(),
+			Held: r.gated[i].held.Load(), Ungated: r.gated[i].ungated.Load(),
+		}
+		for class := range c.Commands {
+			if n := c.Commands[class].Load(); n > 0 {
+				out.Commands[command.Class(class).String()] = n
+			}
+		}
+		s.Rules[rule.Name] = out
+	}
+	return s
+}
