@@ -253,3 +253,27 @@ func TestIndex(t *testing.T) {
 		t.Error("found a rule that is not there")
 	}
 }
+
+// A catch-all must not move its own controller's keys, nor those of another environment in the same database.
+func TestCatchAllLeavesControlNames(t *testing.T) {
+	for _, c := range []struct{ control, own, other string }{
+		{"rekey:{env}:", "rekey:prod:fleet", "rekey:dev:fleet"},
+		{"cw:{env}:rekey:", "cw:prod:rekey:fleet", "cw:dev:rekey:fleet"},
+		{"x:rekey:{env}:", "x:rekey:prod:fleet", "x:rekey:dev:fleet"},
+	} {
+		text := "version: 1\nenvironment: prod\ncontrol_prefix: \"" + c.control + "\"\n" +
+			`rules: [{name: all, legacy: "{key...}", target: "cw:{env}:{key...}"}]`
+		p, err := Parse("f", []byte(text), env(""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{c.own, c.other, "cw:prod:" + c.own, "cw:prod:" + c.other} {
+			if rule, _ := p.Names().Find([]byte(name)); rule >= 0 {
+				t.Errorf("control_prefix %q: %q belongs to a rule", c.control, name)
+			}
+		}
+		if rule, target := p.Names().Find([]byte("anything")); rule != 0 || target {
+			t.Errorf("control_prefix %q: the catch-all does not catch", c.control)
+		}
+	}
+}

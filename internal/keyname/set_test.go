@@ -42,6 +42,7 @@ func TestFind(t *testing.T) {
 		return mustSet(t, control, mustPair(t, "all", "{key...}", "cw:{env}:{key...}", false))
 	}
 	swapped := mustSet(t, "ctl:", mustPair(t, "swapped", "{a}:{b...}", "x:{env}:{b...}:{a}", false))
+	inside := mustSet(t, "ctl:", mustPair(t, "inside", "cw:{key...}", "cw:{env}:v:{key...}", false))
 	for _, c := range []struct {
 		set    *Set
 		name   string
@@ -81,6 +82,11 @@ func TestFind(t *testing.T) {
 		{catchAll("rekey:prod:"), "cw:staging:x", -1, false},
 		{catchAll("rekey:prod:"), "cw:prod:cw:staging:x", -1, false},
 		{catchAll("rekey:prod:"), "cw:prod:cw:prod:x", -1, false},
+
+		{inside, "cw:x", 0, false},
+		{inside, "cw:prod:v:x", 0, true},
+		{inside, "cw:dev:v:x", -1, false},
+		{inside, "cw:prod:v:dev:v:x", -1, false},
 
 		{swapped, "1:2", 0, false},
 		{swapped, "x:prod:2:1", 0, true},
