@@ -84,6 +84,8 @@ func (l *Link) Conns() int {
 }
 
 // Pending is how many bytes of a direction are under way: taken from the sender, not delivered.
+// The other side may act on bytes a moment before they cease to count, so wait for a number and
+// not for "some".
 func (l *Link) Pending(d Direction) int {
 	n := 0
 	for _, c := range l.open() {
