@@ -113,12 +113,7 @@ func (s *Session) element(e *entry, l rewrite.Line, b []byte) int {
 		return s.answerElement(e, l, b)
 	case rewrite.Mirrored:
 		s.fold.hashing = true
-		return s.begin(b, sinkNone, true, func() {
-			if s.value.hash != s.fold.answer && e.names == namesNone {
-				s.rules.Stats.Rules[e.rule].Divergences.Add(1)
-			}
-			s.endLine(e)
-		})
+		return s.begin(b, sinkNone, true, endMirrored, e)
 	}
 	h, n, err := resp.ReadHeader(b)
 	if err != nil {
@@ -192,15 +187,26 @@ func (s *Session) answerElement(e *entry, l rewrite.Line, b []byte) int {
 		to = sinkHold
 	}
 	f.hashing = s.mirrorFollows(e)
-	return s.begin(b, to, e.mute, func() {
-		if to == sinkHold {
-			s.heldAnswer(e, s.takeHold())
-		}
-		if f.hashing {
-			f.answer = s.value.hash
-		}
-		s.endLine(e)
-	})
+	return s.begin(b, to, e.mute, endAnswer, e)
+}
+
+// answerEnded goes on behind the reply to a line that may answer.
+func (s *Session) answerEnded(e *entry) {
+	if s.value.sink == sinkHold {
+		s.heldAnswer(e, s.takeHold())
+	}
+	if s.fold.hashing {
+		s.fold.answer = s.value.hash
+	}
+	s.endLine(e)
+}
+
+// mirroredEnded compares the two replies of a replayed write.
+func (s *Session) mirroredEnded(e *entry) {
+	if s.value.hash != s.fold.answer && e.names == namesNone {
+		s.rules.Stats.Rules[e.rule].Divergences.Add(1)
+	}
+	s.endLine(e)
 }
 
 // heldAnswer gives out an answer that had to be seen whole, or goes on waiting.

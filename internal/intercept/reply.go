@@ -14,8 +14,24 @@ type value struct {
 	mute  bool
 	skip  resp.Skipper
 	hash  uint64
-	ended func()
+	end   ending
+	entry *entry
+	ended func() // of endFunc
 }
+
+// ending is what to do when the value has ended. The common ones are no functions, so
+// that a steady connection allocates nothing.
+type ending uint8
+
+const (
+	endNothing  ending = iota
+	endEntry           // it was the reply of the first entry
+	endCapture         // it is one of the values for the first entry's function
+	endHeld            // it is the first entry's reply, held
+	endAnswer          // it is the reply to a line that answers
+	endMirrored        // it is the reply to the same command on the other name
+	endFunc            // a function says it
+)
 
 // sink is where the bytes of a value go.
 type sink uint8
@@ -82,26 +98,56 @@ func (s *Session) step(b []byte) int {
 	e := s.q.front()
 	if e == nil {
 		// Bytes that nobody asked for, such as an error before the server hangs up.
-		return s.begin(b, sinkClient, false, func() {})
+		return s.begin(b, sinkClient, false, endNothing, nil)
 	}
 	switch e.kind {
 	case kindPass:
 		return s.passing(e, b)
 	case kindDrop:
-		return s.begin(b, sinkNone, true, s.done)
+		return s.begin(b, sinkNone, true, endEntry, e)
 	case kindCapture:
-		return s.begin(b, sinkHold, true, func() { s.captured(e) })
+		return s.begin(b, sinkHold, true, endCapture, e)
 	case kindSubs:
-		return s.begin(b, sinkClient, e.mute, func() { s.confirmed(e) })
+		return s.beginFunc(b, sinkClient, e.mute, func() { s.confirmed(e) })
 	default:
 		return s.folding(e, b)
 	}
 }
 
 // begin starts to take the value at the start of b.
-func (s *Session) begin(b []byte, to sink, mute bool, ended func()) int {
-	s.value.on, s.value.sink, s.value.mute, s.value.ended, s.value.hash = true, to, mute, ended, hashSeed
+func (s *Session) begin(b []byte, to sink, mute bool, end ending, e *entry) int {
+	v := &s.value
+	v.on, v.sink, v.mute, v.end, v.entry, v.hash = true, to, mute, end, e, hashSeed
 	return s.stream(b)
+}
+
+// beginFunc is begin with a function for the end.
+func (s *Session) beginFunc(b []byte, to sink, mute bool, ended func()) int {
+	s.value.ended = ended
+	return s.begin(b, to, mute, endFunc, nil)
+}
+
+// valueEnded does what is to be done when the value has ended.
+func (s *Session) valueEnded() {
+	v := &s.value
+	v.on = false
+	switch e := v.entry; v.end {
+	case endEntry:
+		s.done()
+	case endCapture:
+		s.captured(e)
+	case endHeld:
+		s.heldAnswer(e, s.takeHold())
+		s.done()
+	case endAnswer:
+		s.answerEnded(e)
+	case endMirrored:
+		s.mirroredEnded(e)
+	case endFunc:
+		ended := v.ended
+		v.ended = nil
+		ended()
+	}
 }
 
 // stream takes more of the value.
@@ -124,8 +170,7 @@ func (s *Session) stream(b []byte) int {
 		}
 	}
 	if done {
-		s.value.on = false
-		s.value.ended()
+		s.valueEnded()
 	}
 	return n
 }
@@ -185,9 +230,9 @@ func (s *Session) settle() {
 // passing takes the reply of a command that was sent alone.
 func (s *Session) passing(e *entry, b []byte) int {
 	if e.names != namesNone || len(e.renames) > 0 && b[0] == '-' || e.script && e.nulls || e.block {
-		return s.begin(b, sinkHold, true, func() { s.heldAnswer(e, s.takeHold()); s.done() })
+		return s.begin(b, sinkHold, true, endHeld, e)
 	}
-	return s.begin(b, sinkClient, e.mute, s.done)
+	return s.begin(b, sinkClient, e.mute, endEntry, e)
 }
 
 // whole gives the client a reply that had to be seen whole.

@@ -51,7 +51,7 @@ func (s *Session) outOfBand(b []byte) (took int, mine bool) {
 		return s.message2(b)
 	case b[0] == '+' && s.monitoring && len(b) > 1:
 		if '0' <= b[1] && b[1] <= '9' {
-			return s.begin(b, sinkClient, false, func() {}), true
+			return s.begin(b, sinkClient, false, endNothing, nil), true
 		}
 	case b[0] == '+' && s.monitoring:
 		return 0, true
@@ -106,11 +106,11 @@ func (s *Session) push3(b []byte) int {
 	}
 	switch string(word) {
 	case "invalidate":
-		return s.begin(b, sinkHold, true, func() { s.invalidated(s.takeHold()) })
+		return s.beginFunc(b, sinkHold, true, func() { s.invalidated(s.takeHold()) })
 	case "subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ssubscribe", "sunsubscribe":
 		return s.confirmation(b)
 	}
-	return s.begin(b, sinkClient, false, func() {})
+	return s.begin(b, sinkClient, false, endNothing, nil)
 }
 
 // message2 tells a message of RESP2 from a reply: nothing but its first word does.
@@ -131,12 +131,12 @@ func (s *Session) message2(b []byte) (took int, mine bool) {
 			if n < len(invalidation2) {
 				return 0, true
 			}
-			return s.begin(b, sinkHold, true, func() { s.invalidated2(s.takeHold()) }), true
+			return s.beginFunc(b, sinkHold, true, func() { s.invalidated2(s.takeHold()) }), true
 		}
-		return s.begin(b, sinkClient, false, func() {}), true
+		return s.begin(b, sinkClient, false, endNothing, nil), true
 	case "pmessage":
 		if elements == 4 && s.subs.any() {
-			return s.begin(b, sinkClient, false, func() {}), true
+			return s.begin(b, sinkClient, false, endNothing, nil), true
 		}
 	case "subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ssubscribe", "sunsubscribe":
 		if elements == 3 {
@@ -148,7 +148,7 @@ func (s *Session) message2(b []byte) (took int, mine bool) {
 
 // confirmation takes "kind, channel, number of subscriptions left".
 func (s *Session) confirmation(b []byte) int {
-	return s.begin(b, sinkHold, true, func() {
+	return s.beginFunc(b, sinkHold, true, func() {
 		reply := s.takeHold()
 		s.emit(reply, false)
 		v, _, err := resp.Parse(reply)
