@@ -55,8 +55,8 @@ test-integration-cache-ws: redis ## the reference application's tests over WebSo
 
 test-all: servers ## what make test does not: the engine again on Valkey 8.0 and Redis 8.0
 	@for server in $(SERVERS); do \
-		echo "REKEY_TEST_SERVER=$$server go test" $(ENGINE_PKGS); \
-		REKEY_TEST_SERVER=$(CURDIR)/$$server go test $(ENGINE_PKGS) || exit 1; \
+		echo "REKEY_TEST_SERVER=$$server go test -count=1" $(ENGINE_PKGS); \
+		REKEY_TEST_SERVER=$(CURDIR)/$$server go test -count=1 $(ENGINE_PKGS) || exit 1; \
 	done
 
 long: redis ## by hand, most of an hour: tests again and again, those with the tag long, fuzzers for ten minutes each

@@ -16,11 +16,13 @@ import (
 // run one after the other need one process in all; parallel ones need one each.
 var pool struct {
 	mu   sync.Mutex
+	keep bool // Main will stop them
 	idle map[string][]*process
 }
 
 // Shared gives a running, empty server that is this test's alone until its end. Later tests get
-// the same process again, emptied, and with the connections of earlier tests closed.
+// the same process again, emptied, and with the connections of earlier tests closed; in a package
+// without [Main] it ends with the test.
 //
 // A test may change the configuration and the users, pause or kill the server: it is compared with
 // a server just started when it is handed back, and one that differs is stopped. What DEBUG changes
@@ -39,8 +41,7 @@ func Shared(t testing.TB, opts ...Option) *Server {
 	s := &Server{t, p}
 	before := s.settings()
 	t.Cleanup(func() {
-		if p.alive() && s.resettable() && s.settings() == before {
-			giveBack(key, p)
+		if p.alive() && s.resettable() && s.settings() == before && giveBack(key, p) {
 			return
 		}
 		if err := p.remove(); err != nil {
@@ -63,13 +64,18 @@ func takeIdle(key string) *process {
 	return p
 }
 
-func giveBack(key string, p *process) {
+// giveBack keeps a server for later tests, unless there is no [Main] to stop it in the end.
+func giveBack(key string, p *process) bool {
 	pool.mu.Lock()
 	defer pool.mu.Unlock()
+	if !pool.keep {
+		return false
+	}
 	if pool.idle == nil {
 		pool.idle = make(map[string][]*process)
 	}
 	pool.idle[key] = append(pool.idle[key], p)
+	return true
 }
 
 // resettable tells whether the server answers and may be emptied: it is not paused, wants no
@@ -114,6 +120,7 @@ func (s *Server) admin(words ...string) resp.Value {
 //
 //	func TestMain(m *testing.M) { redistest.Main(m) }
 func Main(m *testing.M, ignore ...goleak.Option) {
+	keepIdle(true)
 	code := m.Run()
 	if err := stopIdle(); err != nil {
 		fmt.Fprintf(os.Stderr, "redistest: %v\n", err)
@@ -126,6 +133,12 @@ func Main(m *testing.M, ignore ...goleak.Option) {
 		}
 	}
 	os.Exit(code)
+}
+
+func keepIdle(keep bool) {
+	pool.mu.Lock()
+	defer pool.mu.Unlock()
+	pool.keep = keep
 }
 
 // stopIdle stops the servers that are kept between tests.

@@ -69,3 +69,13 @@ func TestSharedKeepsConfigurationsApart(t *testing.T) {
 		t.Error("a server without the configuration that was asked for")
 	}
 }
+
+func TestSharedIsNotKeptWithoutMain(t *testing.T) {
+	keepIdle(false)
+	t.Cleanup(func() { keepIdle(true) })
+	var s *Server
+	t.Run("user", func(t *testing.T) { s = Shared(t) })
+	if s.p.alive() {
+		t.Error("the server outlives its test, and nobody will stop it")
+	}
+}
