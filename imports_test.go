@@ -51,6 +51,7 @@ var ranks = map[string]int{
 	"internal/redistest": testOnly,
 	"internal/history":   testOnly,
 	"internal/bench":     testOnly,
+	"internal/difftest":  testOnly,
 }
 
 // pure packages decide what is right. They see no network, file, clock, lock or deadline, so that
