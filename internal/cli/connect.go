@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/classwaves/rekey/plan"
+)
+
+// envRedisURL names the server where --redis does not.
+const envRedisURL = "REKEY_REDIS_URL"
+
+// dialTimeout is how long a server may take to accept a connection before it counts as down.
+const dialTimeout = 5 * time.Second
+
+// loadPlan reads the plan that -f names, in the environment that --env or the plan names.
+func (a *app) loadPlan() (*plan.Plan, error) {
+	data, err := os.ReadFile(a.file)
+	if err != nil {
+		return nil, misused("rekey -f FILE, with the path of your plan", "the plan cannot be read: %w", err)
+	}
+	return plan.Parse(a.file, data, a.lookup, plan.WithEnvironment(a.env))
+}
+
+// serverURL returns the server that --redis or the environment names, "" if neither does.
+func (a *app) serverURL() (plan.URL, error) {
+	from, text := "--redis", a.redis
+	if text == "" {
+		from = envRedisURL
+		text, _ = a.lookup(envRedisURL)
+	}
+	if text == "" {
+		return "", nil
+	}
+	u, err := plan.ParseURL(text)
+	if err != nil {
+		return "", misused("--redis redis://127.0.0.1:6379", "%s: %w", from, err)
+	}
+	return u, nil
+}
+
+// target is the server of one command: where it is, and clients of it.
+type target struct {
+	url     plan.URL
+	options redis.UniversalOptions
+	clients []*redis.Client
+}
+
+// connect finds the server of a plan (nil: without one) and asks it for a sign of life. The caller
+// closes the target.
+func (a *app) connect(ctx context.Context, p *plan.Plan) (*target, error) {
+	u, err := a.serverURL()
+	if err != nil {
+		return nil, err
+	}
+	var server plan.Server
+	if p != nil {
+		// Sentinels and certificates are those of the plan's own server.
+		if u == "" || u == p.Server.URL {
+			server = p.Server
+			u = p.Server.URL
+		}
+	}
+	if u == "" {
+		return nil, misused("--redis redis://127.0.0.1:6379", "no server is named: neither --redis nor %s nor the plan's server.url", envRedisURL)
+	}
+	server.URL = u
+	options, err := universal(server)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{url: u, options: options}
+	if err := t.client(options.DB).Ping(ctx).Err(); err != nil {
+		return nil, errors.Join(t.unreachable(ctx, err), t.close())
+	}
+	return t, nil
+}
+
+// universal turns the plan's words into go-redis's.
+func universal(s plan.Server) (redis.UniversalOptions, error) {
+	single, err := redis.ParseURL(string(s.URL))
+	if err != nil {
+		// Its text may hold the URL.
+		return redis.UniversalOptions{}, misused("--redis redis://127.0.0.1:6379", "the server's URL %s has a parameter that is not known", s.URL)
+	}
+	o := redis.UniversalOptions{
+		Addrs: []string{single.Addr}, Username: single.Username, Password: single.Password, DB: single.DB,
+		TLSConfig:   single.TLSConfig,
+		DialTimeout: dialTimeout, ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second,
+		MaxRetries:               -1, // a command that may have run is not sent again in silence
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	if len(s.Sentinel) > 0 {
+		host, _, err := net.SplitHostPort(single.Addr)
+		if err != nil {
+			host = single.Addr
+		}
+		o.MasterName, o.Addrs = host, s.Sentinel
+	}
+	if o.TLSConfig != nil {
+		if err := addTLS(o.TLSConfig, s.TLS); err != nil {
+			return redis.UniversalOptions{}, err
+		}
+	}
+	return o, nil
+}
+
+// addTLS adds the plan's authority and certificate.
+func addTLS(c *tls.Config, files plan.TLS) error {
+	if files.CA != "" {
+		pem, err := os.ReadFile(files.CA)
+		if err != nil {
+			return misused("check server.tls.ca in the plan", "the certificate authority cannot be read: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return misused("check server.tls.ca in the plan", "%s holds no certificate in PEM", files.CA)
+		}
+	}
+	if files.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+		if err != nil {
+			return misused("check server.tls.cert and key in the plan", "the certificate cannot be read: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return nil
+}
+
+// client opens a client of one database; the target closes it.
+func (t *target) client(db int) *redis.Client {
+	o := t.options
+	o.DB = db
+	var c *redis.Client
+	if o.MasterName != "" {
+		c = redis.NewFailoverClient(o.Failover())
+	} else {
+		simple := o.Simple()
+		if strings.HasPrefix(simple.Addr, "/") {
+			simple.Network = "unix"
+		}
+		c = redis.NewClient(simple)
+	}
+	t.clients = append(t.clients, c)
+	return c
+}
+
+// close closes the clients.
+func (t *target) close() error {
+	var err error
+	for _, c := range t.clients {
+		err = errors.Join(err, c.Close())
+	}
+	t.clients = nil
+	return err
+}
+
+// unreachable says why there is no talking to the server, without its password.
+func (t *target) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	text := err.Error()
+	switch word, _, _ := strings.Cut(text, " "); word {
+	case "WRONGPASS", "NOAUTH":
+		return failed("put user:password@ before the host: --redis redis://USER:PASSWORD@"+t.host(), "%s refuses the login: %s", t.url, text)
+	case "NOPERM":
+		return failed("a user with the right to PING, or ACL SETUSER USER +ping", "%s refuses the user: %s", t.url, text)
+	case "LOADING", "BUSY", "MASTERDOWN":
+		return failed("the same command again in a moment", "%s is not ready: %s", t.url, text)
+	}
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		return failed(fmt.Sprintf("redis-cli -u %s ping, from this host; --redis URL names another server", t.url), "%s does not answer: %w", t.url, err)
+	}
+	return failed(fmt.Sprintf("redis-cli -u %s ping, from this host; --redis URL names another server", t.url), "%s cannot be reached: %w", t.url, err)
+}
+
+// host is where the server listens, for a hint.
+func (t *target) host() string {
+	if len(t.options.Addrs) > 0 {
+		return t.options.Addrs[0]
+	}
+	return "HOST:6379"
+}
