@@ -53,6 +53,7 @@ Exit codes: 0 done, 1 failed or violated, 2 usage or plan, 3 a gate does not hol
 	flags.BoolVar(&a.json, "json", false, "print JSON")
 
 	root.AddCommand(
+		newFlags(a),
 		newVersion(a),
 	)
 	return root
