@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/classwaves/rekey/internal/command"
@@ -19,17 +20,17 @@ import (
 
 // blocked is the blocking command at hand.
 type blocked struct {
-	raw         []byte
-	args        [][]byte
-	command     *command.Command
-	use         command.Use
-	end         time.Time // zero: never
-	next        time.Time // of the next try; zero while one is under way
-	pause       time.Duration
-	native      bool // the server waits
-	interrupted bool // it was told to stop waiting
-	empty       bool // the try found nothing
-	mute        bool
+	raw     []byte
+	args    [][]byte
+	command *command.Command
+	use     command.Use
+	end     time.Time // zero: never
+	next    time.Time // of the next try; zero while one is under way
+	pause   time.Duration
+	native  bool // the server waits
+	tried   bool // it ran once
+	empty   bool // the try found nothing
+	mute    bool
 }
 
 // Pauses between tries: short at first, since most waits are short, and bounded by what
@@ -96,7 +97,7 @@ func timeout(rc *rewrite.Command) (d time.Duration, ok bool) {
 // try runs the command once under the phases of now.
 func (s *Session) try() {
 	b := s.block
-	b.next, b.empty, b.native, b.interrupted = time.Time{}, false, false, false
+	b.next, b.empty, b.native = time.Time{}, false, false
 	if !s.resolve(b.command, b.args) {
 		s.endTry(resp.AppendError(nil, "ERR rekey: a key of a blocking command lost its rule"))
 		return
@@ -117,11 +118,14 @@ func (s *Session) try() {
 		s.endTry(resp.AppendError(nil, "rekey: the server refuses MULTI, without which this phase is not safe: "+s.noMulti))
 		return
 	}
-	if writes(s.keys) {
+	switch group := b.command.Name == "xreadgroup"; {
+	case group && b.tried:
+		s.lookInGroup()
+	case !group && writes(s.keys):
 		s.look()
-		return
+	default:
+		s.tryNow(&rc)
 	}
-	s.tryNow(&rc)
 }
 
 func writes(keys []rewrite.Key) bool {
@@ -136,6 +140,7 @@ func writes(keys []rewrite.Key) bool {
 // tryNow sends the transaction.
 func (s *Session) tryNow(rc *rewrite.Command) {
 	b := s.block
+	b.tried = true
 	s.lines.Command(rc)
 	if e := s.transact(b.command, rc, b.raw); e != nil {
 		e.block, e.mute = true, b.mute
@@ -154,20 +159,74 @@ func (s *Session) look() {
 		}
 		words = append(words, k.Legacy, k.Target)
 	}
-	s.internal(func(reply []byte) {
-		if string(reply) == ":0\r\n" {
-			s.block.empty = true
-			s.polled()
-			return
-		}
-		b := s.block
-		if !s.resolve(b.command, b.args) {
-			return
-		}
-		rc := s.rewriting(b.args, b.use)
-		s.tryNow(&rc)
-	})
+	s.internal(s.looked)
 	s.send(words...)
+}
+
+// looked goes on after a look: with the transaction if there is something.
+func (s *Session) looked(reply []byte) {
+	b := s.block
+	if string(reply) == ":0\r\n" {
+		b.empty = true
+		s.polled()
+		return
+	}
+	if !s.resolve(b.command, b.args) {
+		s.endTry(resp.AppendError(nil, "ERR rekey: a key of a blocking command lost its rule"))
+		return
+	}
+	rc := s.rewriting(b.args, b.use)
+	s.tryNow(&rc)
+}
+
+// scriptGroup says whether a group has anything to be delivered.
+//
+// KEYS: for each stream the name that is asked first, then the other. ARGV: the group,
+// then the identifiers.
+var scriptGroup = []byte(`for i=1,#KEYS,2 do local k=KEYS[i]
+if redis.call('EXISTS',k)==0 then k=KEYS[i+1] end
+local groups=redis.pcall('XINFO','GROUPS',k)
+if ARGV[1+(i+1)/2]~='>' or groups.err then return 1 end
+local found=false
+for _,g in ipairs(groups) do local f={}
+for j=1,#g,2 do f[g[j]]=g[j+1] end
+if f.name==ARGV[1] then found=true
+if #redis.call('XRANGE',k,'('..f['last-delivered-id'],'+','COUNT',1)>0 then return 1 end end end
+if not found then return 1 end end
+return 0`)
+
+// lookInGroup is look for XREADGROUP: the stream is there all the time, and to try it
+// copies the stream whole. It first runs once, which makes the consumer known.
+func (s *Session) lookInGroup() {
+	b := s.block
+	words := [][]byte{[]byte("EVAL"), scriptGroup, strconv.AppendInt(nil, int64(2*len(s.keys)), 10)}
+	for i := range s.keys {
+		first, second := s.bothNames(i)
+		words = append(words, first, second)
+	}
+	words = append(words, wordAfter(b.args, "group"))
+	words = append(words, b.args[s.keys[len(s.keys)-1].Arg+1:]...)
+	s.internal(s.looked)
+	s.send(words...)
+}
+
+// wordAfter is the word behind an option.
+func wordAfter(args [][]byte, option string) []byte {
+	for i := 1; i+1 < len(args); i++ {
+		if strings.EqualFold(string(args[i]), option) {
+			return args[i+1]
+		}
+	}
+	return nil
+}
+
+// bothNames are the names of key i in the order in which its phase asks them.
+func (s *Session) bothNames(i int) (first, second []byte) {
+	k := &s.keys[i]
+	if k.Rule < 0 {
+		return s.block.args[k.Arg], s.block.args[k.Arg]
+	}
+	return rewrite.Names(k)
 }
 
 // waitNative lets the server wait for what is left of the time.
@@ -200,7 +259,8 @@ func (s *Session) polled() {
 	case !b.empty:
 		s.block = nil
 		s.unstall()
-	case b.native && b.interrupted && (b.end.IsZero() || s.now().Before(b.end)):
+	case b.native && s.unblocking && (b.end.IsZero() || s.now().Before(b.end)):
+		s.unblocking = false
 		s.try()
 	case b.native, !b.end.IsZero() && !s.now().Before(b.end):
 		s.endTry(s.nullArray())
@@ -254,7 +314,7 @@ func (s *Session) Interrupt() (id int64, waiting bool) {
 	if b == nil || !b.native || s.id == 0 {
 		return 0, false
 	}
-	b.interrupted = true
+	s.unblocking = true
 	return s.id, true
 }
 
@@ -301,11 +361,7 @@ func (s *Session) resolveNewest(ids int) {
 	b := s.block
 	words := [][]byte{[]byte("EVAL"), scriptNewest, strconv.AppendInt(nil, int64(2*len(s.keys)), 10)}
 	for i := range s.keys {
-		k := &s.keys[i]
-		first, second := b.args[k.Arg], b.args[k.Arg]
-		if k.Rule >= 0 {
-			first, second = rewrite.Names(k)
-		}
+		first, second := s.bothNames(i)
 		words = append(words, first, second)
 	}
 	words = append(words, b.args[ids:]...)

@@ -21,7 +21,7 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 			return s.ask(args)
 		}
 		switch {
-		case c == nil, c == denied && s.current().legacy(): // the server says what it thinks of it
+		case c == nil, c == denied && s.current().legacy: // the server says what it thinks of it
 			s.pass(raw)
 			return true
 		case c == denied:
@@ -117,7 +117,7 @@ func (s *Session) resolve(c *command.Command, args [][]byte) (ruled bool) {
 
 // keyed handles a command on keys.
 func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args [][]byte) bool {
-	if c.NeedsGetKeys() && s.rules.hold(s.database()) && !s.current().legacy() {
+	if c.NeedsGetKeys() && s.rules.hold(s.database()) && !s.current().legacy {
 		switch {
 		case s.told == nil && s.multi != nil:
 			s.refuse(-1, "rekey: only the server can tell the keys of "+printable(args[0])+", and not inside MULTI")

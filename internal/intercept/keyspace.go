@@ -14,7 +14,7 @@ func (s *Session) keyspace(c *command.Command, raw []byte, args [][]byte) {
 		s.rules.Stats.Keys.Add(1)
 	}
 	table := s.current()
-	if table.legacy() && len(s.rules.Set.Control()) == 0 || !s.rules.hold(s.database()) || s.rules.Set.Len() == 0 {
+	if table.legacy && len(s.rules.Set.Control()) == 0 || !s.rules.hold(s.database()) || s.rules.Set.Len() == 0 {
 		s.pass(raw)
 		return
 	}

@@ -15,7 +15,7 @@ import (
 // it evicts, whether the user may use MULTI. Connections that see only parked rules
 // never ask.
 func (s *Session) learnFirst() bool {
-	if s.learned || s.multi != nil || s.table.parked() || s.proto == 2 && s.subs.any() || s.monitoring {
+	if s.learned || s.multi != nil || s.table.parked || s.proto == 2 && s.subs.any() || s.monitoring {
 		return false
 	}
 	s.learned = true
@@ -106,7 +106,7 @@ const maxName = 128
 // Where all rules are at legacy nothing has to be known.
 func (s *Session) ask(args [][]byte) bool {
 	switch {
-	case s.current().legacy() || !s.rules.hold(s.database()):
+	case s.current().legacy || !s.rules.hold(s.database()):
 		s.pass(resp.AppendCommand(nil, args...))
 		return true
 	case len(args[0]) > maxName:

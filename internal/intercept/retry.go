@@ -71,7 +71,7 @@ func (s *Session) retry() {
 	r := &s.retries[0]
 	r.running = true
 	r.tries++
-	if r.tainted || r.tries > maxTries {
+	if r.tainted || r.tries > maxTries || s.multi != nil { // inside MULTI it would be queued
 		s.retried(resp.AppendError(nil, string(r.refusal)))
 		return
 	}
@@ -124,11 +124,23 @@ func (s *Session) finished(e *entry, reply []byte) []byte {
 }
 
 func (s *Session) retryRead(rc *rewrite.Command) {
+	// The phases may have changed since, to some that add nothing to a read.
+	if s.lines.Command(rc); !s.lines.Transaction {
+		counted := s.lines.Lines[0].Role == rewrite.Counted
+		s.internal(func(reply []byte) {
+			if h, _, err := resp.ReadHeader(reply); err == nil && counted && h.Type == ':' {
+				reply = resp.AppendInt(nil, min(h.N, 1))
+			}
+			s.retriedWhole(reply)
+		})
+		s.send(s.lines.Args(0)...)
+		return
+	}
 	script, err := s.lines.Snapshot(rc)
 	switch {
 	case err != nil:
 		s.retried(resp.AppendError(nil, string(s.retries[0].refusal)))
-	case script || s.watch != nil:
+	case script:
 		s.internal(s.retriedWhole)
 		s.send(s.lines.Args(0)...)
 	default:

@@ -67,8 +67,10 @@ type Session struct {
 
 	retries []retry
 	block   *blocked
-	flush   bool // client-side caches are to be emptied
-	err     error
+	// unblocking: CLIENT UNBLOCK was sent for this connection, and has ended nothing yet.
+	unblocking bool
+	flush      bool // client-side caches are to be emptied
+	err        error
 }
 
 // verbatim is a prefix of the bytes at hand that passes as it is, so that nothing is

@@ -17,24 +17,18 @@ type Table struct {
 	// Closed has, for rules under which no command may be sent now, the text of the
 	// error that is answered. It is nil or has one entry for each rule.
 	Closed []string
+
+	parked bool // every rule is parked
+	legacy bool // every rule is at legacy
 }
 
 // Phase is the phase of a rule.
 func (t *Table) Phase(rule int) phase.Phase { return t.Phases[rule] }
 
-// parked says that every rule is parked, legacy that every rule is at legacy.
-func (t *Table) parked() bool {
+// every says that a condition holds for the phase of each rule.
+func (t *Table) every(is func(phase.Phase) bool) bool {
 	for _, p := range t.Phases {
-		if !p.Parked() {
-			return false
-		}
-	}
-	return true
-}
-
-func (t *Table) legacy() bool {
-	for _, p := range t.Phases {
-		if p != phase.Legacy {
+		if !is(p) {
 			return false
 		}
 	}
@@ -59,7 +53,11 @@ type Rules struct {
 func (r *Rules) Table() *Table { return r.table.Load() }
 
 // SetTable replaces the present table. Its version must be higher.
-func (r *Rules) SetTable(t *Table) { r.table.Store(t) }
+func (r *Rules) SetTable(t *Table) {
+	t.parked = t.every(phase.Phase.Parked)
+	t.legacy = t.every(func(p phase.Phase) bool { return p == phase.Legacy })
+	r.table.Store(t)
+}
 
 // hold says whether the rules hold in a database.
 func (r *Rules) hold(db int) bool {

@@ -51,6 +51,9 @@ func (b *Builder) Full(c *Command) error {
 	if len(c.Args) > scriptArgs {
 		return ErrTooManyWords
 	}
+	if isScript(c) {
+		return ErrNeedsMemory
+	}
 	scripted := *c
 	scripted.Scripted = true
 	k := single(c)
@@ -124,11 +127,11 @@ func (b *Builder) renamed(c *Command, l leg) {
 //
 // to which the caller adds MULTI and EXEC, an empty transaction that only says
 // whether the two names stood still meanwhile; if EXEC answers nil, all of it is sent
-// again. script is set where one line of the builder is the whole read: several keys,
-// or a command that would block outside of a transaction.
+// again. script is set where one line of the builder is the whole read: several keys, a
+// command that would block outside of a transaction, an open WATCH of the application.
 func (b *Builder) Snapshot(c *Command) (script bool, err error) {
 	k := single(c)
-	if k == nil || c.Use.Block > 0 {
+	if k == nil || c.Use.Block > 0 || c.Scripted {
 		scripted := *c
 		scripted.Scripted = true
 		b.Command(&scripted)
