@@ -1,0 +1,131 @@
+package sweep
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// answerTimeout is how long a command may take at least: copying a key with millions of members takes seconds, and
+// giving it up would not stop it.
+const answerTimeout = time.Minute
+
+// link is the sweep's own connections to one database.
+type link struct {
+	database int
+	client   *redis.Client
+}
+
+// newLink takes the options of the caller's client and changes what a sweep wants otherwise: RESP2, so that replies are
+// the same on every server; no retries, so that what is counted was done once; and a long timeout.
+func newLink(base *redis.Client, database int) *link {
+	o := *base.Options()
+	o.DB = database
+	o.Protocol = 2
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	o.MaxRetries = -1
+	o.ReadTimeout = max(o.ReadTimeout, answerTimeout)
+	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 3, 0, 0, 0
+	admit := o.OnConnect
+	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
+		if admit != nil {
+			if err := admit(ctx, conn); err != nil {
+				return err
+			}
+		}
+		// What a sweep reads does not count as used, or cleanup would be fooled by verify. Servers before 7.2 do not have
+		// it, and a user may lack the right: then idle times are those of the sweeps, which cleanup says.
+		_ = conn.Do(ctx, "CLIENT", "NO-TOUCH", "ON").Err()
+		return nil
+	}
+	return &link{database: database, client: redis.NewClient(&o)}
+}
+
+func (l *link) close() error { return l.client.Close() }
+
+// command is one command for a pipeline.
+type command []any
+
+func (c command) name() string {
+	words := make([]string, 0, 2)
+	for i, arg := range c {
+		word, ok := arg.(string)
+		if i > 1 || !ok || i == 1 && !container(words[0]) {
+			break
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, " ")
+}
+
+// container reports whether a command's second word is part of its name.
+func container(word string) bool {
+	switch word {
+	case "OBJECT", "MEMORY", "XINFO", "CLIENT":
+		return true
+	default:
+		return false
+	}
+}
+
+// sender is what commands are sent with: a client, or one connection of it.
+type sender interface {
+	Pipeline() redis.Pipeliner
+}
+
+// pipeline sends commands at once and returns their replies. The error is one of the connection; what the server says to
+// a command is with its reply.
+func pipeline(ctx context.Context, to sender, commands []command) ([]*redis.Cmd, error) {
+	if len(commands) == 0 {
+		return nil, nil
+	}
+	pipe := to.Pipeline()
+	replies := make([]*redis.Cmd, 0, len(commands))
+	for _, c := range commands {
+		replies = append(replies, pipe.Do(ctx, c...))
+	}
+	if _, err := pipe.Exec(ctx); err != nil && err != redis.Nil && code(err) == "" { //nolint:errorlint // redis.Nil is not wrapped here
+		return nil, serverError(commands[0].name(), err)
+	}
+	return replies, nil
+}
+
+// transaction sends commands in one MULTI/EXEC and returns EXEC's replies, errors among them. done is false if a watched
+// key has changed, so that nothing was executed.
+//
+// MULTI and EXEC are sent as plain words: the client's own transactions keep the server's reason to itself when it
+// refuses a command while it is queued.
+func transaction(ctx context.Context, to sender, commands []command) (replies []any, done bool, err error) {
+	all := make([]command, 0, len(commands)+2)
+	all = append(all, command{"MULTI"})
+	all = append(all, commands...)
+	all = append(all, command{"EXEC"})
+	queued, err := pipeline(ctx, to, all)
+	if err != nil {
+		return nil, false, err
+	}
+	for i, reply := range queued[:len(queued)-1] {
+		if err := serverError(all[i].name(), reply.Err()); err != nil {
+			return nil, false, err
+		}
+	}
+	exec := queued[len(queued)-1]
+	if exec.Err() == redis.Nil { //nolint:errorlint // redis.Nil is not wrapped here
+		return nil, false, nil
+	}
+	replies, err = exec.Slice()
+	return replies, err == nil, serverError("EXEC", err)
+}
+
+// integer is the number that a command answered with; 0 for nil.
+func integer(c command, reply *redis.Cmd) (int64, error) {
+	if err := serverError(c.name(), reply.Err()); err != nil {
+		return 0, err
+	}
+	n, _ := reply.Val().(int64) // nil: OBJECT IDLETIME and MEMORY USAGE of a key that is gone
+	return n, nil
+}

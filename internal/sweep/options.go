@@ -1,0 +1,160 @@
+package sweep
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey/phase"
+	"github.com/classwaves/rekey/plan"
+)
+
+// Defaults for what [Options] leaves zero.
+const (
+	// DefaultPage is where measurements put the knee: larger pages only make the server's other clients wait longer.
+	DefaultPage           = 300
+	DefaultExamples       = 20
+	DefaultReplicaTimeout = 10 * time.Second
+)
+
+// ErrOptions is a sweep that was asked for in a way that makes no sense.
+var ErrOptions = errors.New("rekey: sweep options")
+
+// Options is one sweep: a job, a rule, and the phase that the whole fleet is in.
+type Options struct {
+	// Client reaches the server that holds the keys, under their physical names: nothing may rewrite what it sends. The
+	// sweep opens connections of its own with its options, so the client's hooks and its database do not matter.
+	Client *redis.Client
+	Plan   *plan.Plan
+	// Rule is the name of one of the plan's rules.
+	Rule string
+	Kind Kind
+	// Phase is the caller's word that every process is in this phase, and stays there until the sweep has ended.
+	Phase phase.Phase
+	// Execute makes purge and cleanup remove, and verify repair. Without it they only count. The other jobs always act.
+	Execute bool
+	// Repair makes verify mend what differs (with Execute) or say that it would.
+	Repair bool
+	// RemoveStrays makes cleanup, in phase sealed, remove legacy keys without a target as well. They are named first by a
+	// run without it.
+	RemoveStrays bool
+	// MinIdle makes cleanup keep, and name, legacy keys that were used within this time; whole seconds. 0: not looked at.
+	MinIdle time.Duration
+	// TTLTolerance is how far apart the two expiry times of a key may be for verify; 0: to the millisecond.
+	TTLTolerance time.Duration
+	// Page is SCAN's COUNT; 0: [DefaultPage].
+	Page int
+	// Examples is how many of the problems found are kept by name; 0: [DefaultExamples], less than 0: none.
+	Examples int
+	// ReplicaTimeout is how long connected replicas have to acknowledge the sweep; 0: [DefaultReplicaTimeout].
+	ReplicaTimeout time.Duration
+	// OnProgress is called after every page, by the goroutine of Run; nil: not called.
+	OnProgress func(Progress)
+}
+
+// withDefaults returns the options with what was left zero, or says what is wrong with them.
+func (o Options) withDefaults() (Options, error) {
+	fail := func(reason string) (Options, error) { return o, fmt.Errorf("%w: %s", ErrOptions, reason) }
+	switch {
+	case o.Client == nil || o.Plan == nil:
+		return fail("no client or no plan")
+	case !o.Kind.known():
+		return fail(o.Kind.String() + " is no sweep")
+	case o.Page < 0 || o.MinIdle < 0 || o.TTLTolerance < 0 || o.ReplicaTimeout < 0:
+		return fail("a page, a duration or a tolerance is less than 0")
+	case o.Repair && o.Kind != Verify:
+		return fail("only verify repairs")
+	case o.RemoveStrays && o.Kind != Cleanup:
+		return fail("only cleanup removes strays")
+	}
+	if o.Page == 0 {
+		o.Page = DefaultPage
+	}
+	if o.Examples == 0 {
+		o.Examples = DefaultExamples
+	}
+	if o.ReplicaTimeout == 0 {
+		o.ReplicaTimeout = DefaultReplicaTimeout
+	}
+	return o, nil
+}
+
+// Progress is how far a sweep has come.
+type Progress struct {
+	Kind     Kind
+	Rule     string
+	Database int
+	// Pass of Passes is a walk over the whole database; verify needs two, and each database of the plan has its own.
+	Pass, Passes int
+	// Visited is how many of the Keys of the present pass's database SCAN has gone over, about: both are estimates.
+	Visited, Keys int64
+	Counts
+	// Problems is how many were found, of all classes.
+	Problems int64
+}
+
+// Counts is what a sweep has done.
+type Counts struct {
+	Seen    int64 `json:"seen"`    // names that SCAN returned; one may come twice
+	Matched int64 `json:"matched"` // names of the rule among them
+	Changed int64 `json:"changed"` // keys copied, moved, removed or mended
+}
+
+// Class is what is wrong with a key.
+type Class string
+
+const (
+	// Missing: a legacy key without its target, where there should be one.
+	Missing Class = "missing"
+	// Type: the two names hold different types.
+	Type Class = "type"
+	// Value: the two names hold different values.
+	Value Class = "value"
+	// TTL: the two names expire at different times.
+	TTL Class = "ttl"
+	// Orphan: a target key without its legacy copy, where there should be one.
+	Orphan Class = "orphan"
+	// Double: both names exist, with a strategy that keeps one.
+	Double Class = "double"
+	// Leftover: a target key where there should be none.
+	Leftover Class = "leftover"
+	// Remaining: a legacy key that cleanup would remove.
+	Remaining Class = "remaining"
+	// Busy: a legacy key that was used a short time ago, when nobody should use it.
+	Busy Class = "busy"
+	// Uncopyable: a key of a type that the server cannot copy.
+	Uncopyable Class = "uncopyable"
+	// Unsettled: a key that changed each time it was compared.
+	Unsettled Class = "unsettled"
+)
+
+// Problem is one key with something wrong. Its names are for the operator's eyes: they identify sessions and go into no
+// log and no verdict.
+type Problem struct {
+	Class          Class
+	Database       int
+	Legacy, Target string
+	Detail         string // without values
+}
+
+// Result is what a sweep found and did. After an error it says how far the sweep came.
+type Result struct {
+	Counts
+	Problems map[Class]int64
+	Examples []Problem
+	// Notes are sentences that the operator should read.
+	Notes []string
+	// Verdict is what was proven. It is stored if the sweep came to its end; Stored says so.
+	Verdict Verdict
+	Stored  bool
+}
+
+// Found returns how many problems were found, of all classes.
+func (r *Result) Found() (n int64) {
+	for _, count := range r.Problems {
+		n += count
+	}
+	return n
+}

@@ -1,0 +1,191 @@
+package sweep
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// elementsAtOnce is how many elements of a collection are compared at once.
+	elementsAtOnce = 500
+	// bytesAtOnce is how much of a string is.
+	bytesAtOnce = 1 << 20
+	// deliveryTolerance is how far apart the delivery times of a pending entry may be: claims that were sent on both names
+	// take the clock twice. The times at which a consumer was last seen are not compared at all.
+	deliveryTolerance = int64(time.Second / time.Millisecond)
+)
+
+// errChanged is a value that was not what it had been a moment before: the WATCH will say so too.
+var errChanged = errors.New("the value changed while it was read")
+
+// twins are the two names of a key while their values are compared, piece by piece, on a connection that watches them.
+type twins struct {
+	key
+	conn   *redis.Conn
+	traits traits
+}
+
+// sameValue compares two values of one type exactly.
+func (j *verify) sameValue(ctx context.Context, conn *redis.Conn, s snapshot, k key) (bool, error) {
+	t := &twins{k, conn, j.traits}
+	compare := t.dumps
+	switch {
+	case s.small && s.legacy.whole(j.traits):
+		compare = func(ctx context.Context) (bool, error) { return t.whole(ctx, s.legacy) }
+	case s.legacy == stringType:
+		compare = t.strings
+	case s.legacy == listType:
+		compare = func(ctx context.Context) (bool, error) { return t.ordered(ctx, "LLEN", "LRANGE") }
+	case s.legacy == zsetType:
+		compare = func(ctx context.Context) (bool, error) { return t.ordered(ctx, "ZCARD", "ZRANGE", "WITHSCORES") }
+	case s.legacy == setType:
+		compare = t.sets
+	case s.legacy == hashType:
+		compare = t.hashes
+	case s.legacy == streamType:
+		compare = t.streams
+	}
+	same, err := compare(ctx)
+	if errors.Is(err, errChanged) {
+		return false, nil // counts for nothing, for EXEC will answer nil
+	}
+	return same, err
+}
+
+// both sends one command about each name and returns the two answers.
+func (t *twins) both(ctx context.Context, words func(name string) command) (a, b any, err error) {
+	commands := pairs([]key{t.key}, words)
+	replies, err := pipeline(ctx, t.conn, commands)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, reply := range replies {
+		if code(reply.Err()) == "WRONGTYPE" {
+			return nil, nil, errChanged
+		}
+		if err := serverError(commands[i].name(), reply.Err()); err != nil {
+			return nil, nil, err
+		}
+	}
+	return replies[0].Val(), replies[1].Val(), nil
+}
+
+// dumps compares values of which nothing else is known: those of modules.
+func (t *twins) dumps(ctx context.Context) (bool, error) {
+	a, b, err := t.both(ctx, func(name string) command { return command{"DUMP", name} })
+	return a == b, err
+}
+
+func (t *twins) whole(ctx context.Context, as valueType) (bool, error) {
+	a, b, err := t.both(ctx, as.read)
+	return as.same(a, b), err
+}
+
+// size returns the two names' common length, by the command that tells it.
+func (t *twins) size(ctx context.Context, word string) (n int64, same bool, err error) {
+	a, b, err := t.both(ctx, func(name string) command { return command{word, name} })
+	n, _ = a.(int64)
+	return n, a == b, err
+}
+
+func (t *twins) strings(ctx context.Context) (bool, error) {
+	n, same, err := t.size(ctx, "STRLEN")
+	for at := int64(0); err == nil && same && at < n; at += bytesAtOnce {
+		var a, b any
+		a, b, err = t.both(ctx, func(name string) command { return command{"GETRANGE", name, at, at + bytesAtOnce - 1} })
+		same = a == b
+	}
+	return same, err
+}
+
+// ordered compares what has an order, index by index.
+func (t *twins) ordered(ctx context.Context, size, read string, more ...any) (bool, error) {
+	n, same, err := t.size(ctx, size)
+	for at := int64(0); err == nil && same && at < n; at += elementsAtOnce {
+		var a, b any
+		a, b, err = t.both(ctx, func(name string) command {
+			return append(command{read, name, at, at + elementsAtOnce - 1}, more...)
+		})
+		same = listType.same(a, b)
+	}
+	return same, err
+}
+
+// sets compares what has no order: as many members on both sides, and each of one is in the other.
+func (t *twins) sets(ctx context.Context) (bool, error) {
+	_, same, err := t.size(ctx, "SCARD")
+	if err != nil || !same {
+		return same, err
+	}
+	return t.scan(ctx, "SSCAN", func(members []string) (bool, error) {
+		words := command{"SMISMEMBER", t.target}
+		for _, m := range members {
+			words = append(words, m)
+		}
+		answer, err := t.conn.Do(ctx, words...).Int64Slice()
+		for _, is := range answer {
+			same = same && is == 1
+		}
+		return same && len(answer) == len(members), serverError("SMISMEMBER", err)
+	})
+}
+
+// hashes does the same with fields, their values, and on servers that have them their expiry times.
+func (t *twins) hashes(ctx context.Context) (bool, error) {
+	_, same, err := t.size(ctx, "HLEN")
+	if err != nil || !same {
+		return same, err
+	}
+	return t.scan(ctx, "HSCAN", func(flat []string) (bool, error) {
+		read := command{"HMGET", t.target}
+		expiry := command{"FIELDS", len(flat) / 2}
+		for i := 0; i+1 < len(flat); i += 2 {
+			read, expiry = append(read, flat[i]), append(expiry, flat[i])
+		}
+		values, err := t.conn.Do(ctx, read...).Slice()
+		if err := serverError("HMGET", err); err != nil {
+			return false, err
+		}
+		for i, v := range values {
+			if v != flat[2*i+1] {
+				return false, nil
+			}
+		}
+		if !t.traits.fieldTTLs {
+			return true, nil
+		}
+		a, b, err := t.both(ctx, func(name string) command { return append(command{"HPEXPIRETIME", name}, expiry...) })
+		return reflect.DeepEqual(a, b), err
+	})
+}
+
+// scan gives the legacy name's elements to same, until it says no.
+func (t *twins) scan(ctx context.Context, word string, same func(elements []string) (bool, error)) (bool, error) {
+	for cursor := "0"; ; {
+		answer, err := t.conn.Do(ctx, word, t.legacy, cursor, "COUNT", elementsAtOnce).Slice()
+		if code(err) == "WRONGTYPE" {
+			return false, errChanged
+		}
+		if err != nil || len(answer) != 2 {
+			return false, serverError(word, err)
+		}
+		elements, ok := words(answer[1])
+		if !ok {
+			return false, serverError(word, errors.New("unexpected answer"))
+		}
+		if len(elements) > 0 {
+			if ok, err := same(elements); err != nil || !ok {
+				return false, err
+			}
+		}
+		cursor, _ = answer[0].(string)
+		if n, err := strconv.ParseUint(cursor, 10, 64); err != nil || n == 0 {
+			return err == nil, err
+		}
+	}
+}

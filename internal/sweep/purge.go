@@ -1,0 +1,46 @@
+package sweep
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/classwaves/rekey/phase"
+)
+
+// purge removes target keys where none should be: what an earlier try left, or a walk back. It proves that there is none
+// (mirror: guard to dual; move: legacy to hold), for a leftover would be read as if it were new.
+//
+// In legacy and guard nobody reads a target name, and nobody makes one: a write in guard removes it. So UNLINK P takes
+// nothing that anyone sees, whatever happens to the key at the same moment:
+//
+//   - changed or created: in guard the write has removed P itself, in legacy it has left it alone; either way P is stale.
+//   - deleted or expired: P is gone, or is the leftover that would bring the key back in dual.
+//
+// And since none is made, a walk that has removed all that it found leaves none. The phases before the gate are the only
+// ones in which that is so: from dual on (hold with the move strategy) P may be the only copy. That a half-done migration
+// may have left the newer data under the target names is for the operator to know, so purge is dry until told otherwise.
+type purge struct{ *run }
+
+func (j *purge) passes() []pass { return []pass{{targetSide, j.page}} }
+
+func (j *purge) page(ctx context.Context, l *link, keys []key) error {
+	if !j.Execute {
+		for _, k := range keys {
+			j.found(Leftover, l, k, "")
+		}
+		return nil
+	}
+	return j.each(ctx, l, keys,
+		func(k key) command { return command{"UNLINK", k.target} },
+		func(_ key, removed int64, err error) error {
+			j.result.Changed += removed
+			return err
+		})
+}
+
+func (j *purge) prove(phase.Gate) (bool, string) {
+	if n := j.result.Problems[Leftover]; n > 0 {
+		return false, fmt.Sprintf("%d target keys exist; if they are leftovers, run `rekey purge %s --execute`", n, j.Rule)
+	}
+	return true, ""
+}

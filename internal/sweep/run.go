@@ -1,0 +1,239 @@
+package sweep
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/classwaves/rekey/internal/keyname"
+	"github.com/classwaves/rekey/phase"
+)
+
+// grace is how long the page at work may go on after the context is done.
+const grace = 2 * time.Second
+
+// run is one sweep under way.
+type run struct {
+	Options
+	names    *keyname.Set
+	rule     int
+	strategy phase.Strategy
+
+	result   Result
+	reported map[reportedKey]struct{}
+	progress Progress
+}
+
+// job is what a kind of sweep does: its walks over each database, and what they have proven when all are done.
+type job interface {
+	passes() []pass
+	// prove says whether a gate holds, and if not, why and what to do.
+	prove(g phase.Gate) (holds bool, reason string)
+}
+
+// Run makes one sweep over a rule's keys in every database of the plan. It refuses with a *[PhaseError] what is not safe
+// in the phase given. When the context is done it finishes the page at work and returns the context's error; the result
+// says what was done, and the sweep can be started again, from the beginning.
+func Run(ctx context.Context, o Options) (Result, error) {
+	r, err := prepare(o)
+	if err != nil {
+		return Result{}, err
+	}
+	var links []*link
+	for _, database := range r.Plan.Databases {
+		links = append(links, newLink(r.Client, database))
+	}
+	closeAll := func() (err error) {
+		for _, l := range links {
+			err = errors.Join(err, l.close())
+		}
+		return err
+	}
+	over := lateStop(ctx, closeAll)
+	err = r.sweep(ctx, context.WithoutCancel(ctx), links)
+	over()
+	_ = closeAll() // nothing is buffered; after a late stop they are closed already
+	if ctx.Err() != nil && err != nil {
+		err = fmt.Errorf("rekey: %v of rule %q was stopped after %d keys, %d changed; start it again, it begins anew: %w",
+			r.Kind, r.Rule, r.result.Matched, r.result.Changed, context.Cause(ctx))
+	}
+	return r.result, err
+}
+
+// lateStop closes the connections if the page at work has not ended a while after the context was done, as on a server
+// that hangs. The function that it returns ends the watch.
+func lateStop(ctx context.Context, closeAll func() error) (over func()) {
+	ended, exited := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(exited)
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+		}
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-ended:
+		case <-timer.C:
+			_ = closeAll() // the commands under way get the error
+		}
+	}()
+	return func() { close(ended); <-exited }
+}
+
+// prepare checks the options against the plan and the phases.
+func prepare(o Options) (*run, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	rule, ok := o.Plan.Index(o.Rule)
+	if !ok {
+		return nil, fmt.Errorf("%w: the plan has no rule %q", ErrOptions, o.Rule)
+	}
+	r := &run{
+		Options: o, names: o.Plan.Names(), rule: rule, strategy: o.Plan.Rules[rule].Strategy,
+		reported: make(map[reportedKey]struct{}),
+	}
+	refuse := func(job string, want []phase.Phase) error {
+		return &PhaseError{Job: job, Rule: o.Rule, Strategy: r.strategy, Phase: o.Phase, Want: want}
+	}
+	switch want := o.Kind.Phases(r.strategy); {
+	case !slices.Contains(want, o.Phase):
+		return nil, refuse(o.Kind.String(), want)
+	case o.Repair && !slices.Contains(repairPhases[r.strategy], o.Phase):
+		return nil, refuse("verify --repair", repairPhases[r.strategy])
+	case o.RemoveStrays && o.Phase != phase.Sealed:
+		// In drain a legacy key without a target is the only copy there is.
+		return nil, refuse("cleanup of strays", []phase.Phase{phase.Sealed})
+	}
+	r.result.Problems = make(map[Class]int64)
+	r.progress = Progress{Kind: o.Kind, Rule: o.Rule}
+	return r, nil
+}
+
+// job makes the job of the run's kind.
+func (r *run) job() job {
+	switch r.Kind {
+	case Purge:
+		return &purge{r}
+	case Backfill:
+		return &backfill{r}
+	case Verify:
+		return newVerify(r)
+	case Reverse:
+		return newReverse(r)
+	case Cleanup:
+		return &cleanup{run: r}
+	case Relocate:
+		return &relocate{r}
+	default:
+		panic("sweep: " + r.Kind.String()) // withDefaults has refused it
+	}
+}
+
+// sweep is the whole of a run: the old verdict goes, every database is walked, the new verdict is stored.
+func (r *run) sweep(ctx, work context.Context, links []*link) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	control := links[0] // the control keys live in the plan's first database
+	mark, err := r.begin(work, control, rand.Text())
+	if err != nil {
+		return err
+	}
+	j := r.job()
+	if p, ok := j.(interface {
+		prepare(ctx context.Context, l *link) error
+	}); ok {
+		if err := p.prepare(work, control); err != nil {
+			return err
+		}
+	}
+	passes := j.passes()
+	r.progress.Passes = len(passes) * len(links)
+	for _, l := range links {
+		for _, p := range passes {
+			keys, err := l.client.DBSize(work).Result()
+			if err != nil {
+				return serverError("DBSIZE", err)
+			}
+			r.progress.Database, r.progress.Visited, r.progress.Keys = l.database, 0, keys
+			r.progress.Pass++
+			if err := r.walk(ctx, work, l, p); err != nil {
+				return err
+			}
+		}
+	}
+	for _, g := range r.Kind.Gates(r.strategy, r.Phase) {
+		holds, reason := j.prove(g)
+		r.result.Verdict.Gates = append(r.result.Verdict.Gates, GateVerdict{Gate: g, Holds: holds, Reason: reason})
+	}
+	return r.finish(work, control, mark)
+}
+
+// reportedKey is a problem that was counted, so that a name which SCAN gives twice is counted once.
+type reportedKey struct {
+	class    Class
+	database int
+	legacy   string
+}
+
+// maxReported bounds the memory for that; beyond it a name may be counted twice, which changes no verdict.
+const maxReported = 10_000
+
+// found counts a problem and keeps it if there is room. It is false for one that was counted before.
+func (r *run) found(class Class, l *link, k key, detail string) bool {
+	id := reportedKey{class, l.database, k.legacy}
+	if _, ok := r.reported[id]; ok {
+		return false
+	}
+	if len(r.reported) < maxReported {
+		r.reported[id] = struct{}{}
+	}
+	r.result.Problems[class]++
+	if len(r.result.Examples) < r.Examples {
+		r.result.Examples = append(r.result.Examples, Problem{Class: class, Database: l.database, Legacy: k.legacy, Target: k.target, Detail: detail})
+	}
+	return true
+}
+
+// note keeps a sentence for the operator, once.
+func (r *run) note(text string) {
+	if !slices.Contains(r.result.Notes, text) {
+		r.result.Notes = append(r.result.Notes, text)
+	}
+}
+
+func (r *run) report() {
+	if r.OnProgress == nil {
+		return
+	}
+	p := r.progress
+	p.Counts, p.Problems = r.result.Counts, r.result.Found()
+	r.OnProgress(p)
+}
+
+// each sends one command for every key and gives each answer, a number, to the job. What take returns ends the sweep; an
+// error of the server is its to judge.
+func (r *run) each(ctx context.Context, l *link, keys []key, words func(key) command, take func(key, int64, error) error) error {
+	commands := make([]command, 0, len(keys))
+	for _, k := range keys {
+		commands = append(commands, words(k))
+	}
+	replies, err := pipeline(ctx, l.client, commands)
+	if err != nil {
+		return err
+	}
+	for i, reply := range replies {
+		n, err := integer(commands[i], reply)
+		if err := take(keys[i], n, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package sweep
+
+import (
+	"bytes"
+	"context"
+	"slices"
+)
+
+// side is one of the two names of a logical key.
+type side uint8
+
+const (
+	legacySide side = iota
+	targetSide
+)
+
+// key is one logical key of the rule, found under one of its names.
+type key struct {
+	legacy, target string
+}
+
+// pass is one walk over the names of one side.
+type pass struct {
+	side side
+	page func(ctx context.Context, l *link, keys []key) error
+}
+
+// page is what one SCAN answered.
+type page struct {
+	names  []string
+	cursor uint64 // 0: the last one
+	err    error
+}
+
+// walk calls work with the keys of the rule that a whole SCAN of one database finds, page by page. The next page is on
+// its way while one is worked on. It ends early when ctx is done; what is sent runs under the context work, which is not.
+func (r *run) walk(ctx, work context.Context, l *link, p pass) error {
+	pair := r.names.Pair(r.rule)
+	glob := pair.Legacy().Glob()
+	if p.side == targetSide {
+		glob = pair.Target().Glob()
+	}
+	coming := make(chan page, 1)
+	fetch := func(cursor uint64) {
+		go func() {
+			names, cursor, err := l.client.Scan(work, cursor, string(glob), int64(r.Page)).Result()
+			coming <- page{names, cursor, serverError("SCAN", err)}
+		}()
+	}
+	for fetch(0); ; {
+		now := <-coming
+		if now.err != nil {
+			return now.err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if now.cursor != 0 {
+			fetch(now.cursor)
+		}
+		r.progress.Visited = min(r.progress.Visited+int64(r.Page), r.progress.Keys)
+		keys := r.keys(now.names, p.side)
+		r.result.Seen += int64(len(now.names))
+		r.result.Matched += int64(len(keys))
+		err := p.page(work, l, keys)
+		r.report()
+		switch {
+		case err != nil && now.cursor != 0:
+			<-coming // it ends by itself, and nothing may outlive the sweep
+			return err
+		case err != nil || now.cursor == 0:
+			return err
+		}
+	}
+}
+
+// keys picks the names that are this rule's on this side, and gives each its other name. A name of another rule, a
+// target-looking name that is none, and rekey's own names are nobody's: a catch-all rule must not purge its own
+// controller.
+func (r *run) keys(names []string, s side) []key {
+	keys := make([]key, 0, len(names))
+	for _, text := range names {
+		name := []byte(text)
+		if bytes.HasPrefix(name, r.names.Control()) {
+			continue
+		}
+		rule, target := r.names.Find(name)
+		if rule != r.rule || target != (s == targetSide) {
+			continue
+		}
+		pair := r.names.Pair(rule)
+		if other, ok := pair.AppendTarget(nil, name); !target && ok {
+			keys = append(keys, key{legacy: text, target: string(other)})
+		}
+		if other, ok := pair.AppendLegacy(nil, name); target && ok {
+			keys = append(keys, key{legacy: string(other), target: text})
+		}
+	}
+	// SCAN may give a name twice in one page, and commands of one pipeline should not meet themselves.
+	slices.SortFunc(keys, func(a, b key) int { return bytes.Compare([]byte(a.legacy), []byte(b.legacy)) })
+	return slices.Compact(keys)
+}
