@@ -91,7 +91,7 @@ func (c *Command) Use(args [][]byte) Use {
 		return c.learned()
 	}
 	u := Use{Class: c.rule.class, RelativeTTL: c.rule.relative, Names: c.rule.names}
-	if c.rule.form != nil && c.arityHolds(len(args)) {
+	if c.rule.form != nil && c.ArityHolds(len(args)) {
 		u = c.rule.form(u, args)
 	}
 	if u.Class == ClassRefuse && u.Reason == "" {

@@ -90,8 +90,8 @@ const (
 // can be learned from the server under its name "container|subcommand".
 func (c *Command) Container() bool { return len(c.Subs) > 0 }
 
-// arityHolds reports whether the server would accept that many arguments.
-func (c *Command) arityHolds(n int) bool {
+// ArityHolds reports whether the server would accept that many arguments.
+func (c *Command) ArityHolds(n int) bool {
 	if c.Arity < 0 {
 		return n >= -c.Arity
 	}

@@ -53,7 +53,7 @@ var (
 // An error means that the server would refuse the call, or, if it is
 // [ErrAskServer], that the server must be asked.
 func (c *Command) Keys(dst []Key, args [][]byte) ([]Key, error) {
-	if !c.arityHolds(len(args)) {
+	if !c.ArityHolds(len(args)) {
 		return dst, ErrArity
 	}
 	if c.rule != nil && c.rule.keys != nil {

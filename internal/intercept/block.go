@@ -118,10 +118,12 @@ func (s *Session) try() {
 		s.endTry(resp.AppendError(nil, "rekey: the server refuses MULTI, without which this phase is not safe: "+s.noMulti))
 		return
 	}
-	switch group := b.command.Name == "xreadgroup"; {
-	case group && b.tried:
+	switch {
+	case !b.tried: // what is wrong with it, the server says at once
+		s.tryNow(&rc)
+	case b.command.Name == "xreadgroup":
 		s.lookInGroup()
-	case !group && writes(s.keys):
+	case writes(s.keys):
 		s.look()
 	default:
 		s.tryNow(&rc)

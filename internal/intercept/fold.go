@@ -112,8 +112,12 @@ func (s *Session) element(e *entry, l rewrite.Line, b []byte) int {
 	case rewrite.Answer, rewrite.Alternative:
 		return s.answerElement(e, l, b)
 	case rewrite.Mirrored:
+		to := sinkNone
+		if len(e.renames) > 0 && b[0] == '-' {
+			to = sinkHold
+		}
 		s.fold.hashing = true
-		return s.begin(b, sinkNone, true, endMirrored, e)
+		return s.begin(b, to, true, endMirrored, e)
 	}
 	h, n, err := resp.ReadHeader(b)
 	if err != nil {
@@ -192,22 +196,32 @@ func (s *Session) answerElement(e *entry, l rewrite.Line, b []byte) int {
 
 // answerEnded goes on behind the reply to a line that may answer.
 func (s *Session) answerEnded(e *entry) {
+	answer := s.value.hash
 	if s.value.sink == sinkHold {
-		s.heldAnswer(e, s.takeHold())
+		held := s.takeHold()
+		answer = e.comparable(held)
+		s.heldAnswer(e, held)
 	}
 	if s.fold.hashing {
-		s.fold.answer = s.value.hash
+		s.fold.answer = answer
 	}
 	s.endLine(e)
 }
 
 // mirroredEnded compares the two replies of a replayed write.
 func (s *Session) mirroredEnded(e *entry) {
-	if s.value.hash != s.fold.answer && e.names == namesNone {
+	mirrored := s.value.hash
+	if s.value.sink == sinkHold {
+		mirrored = e.comparable(s.takeHold())
+	}
+	if mirrored != s.fold.answer && e.names == namesNone {
 		s.rules.Stats.Rules[e.rule].Divergences.Add(1)
 	}
 	s.endLine(e)
 }
+
+// comparable is the hash of a held reply, which may be an error that quotes a name.
+func (e *entry) comparable(reply []byte) uint64 { return hash(hashSeed, e.renameError(reply)) }
 
 // heldAnswer gives out an answer that had to be seen whole, or goes on waiting.
 func (s *Session) heldAnswer(e *entry, reply []byte) {

@@ -33,6 +33,10 @@ func (m *replyMode) take() (mute bool) {
 
 // state handles the commands that change what later ones mean.
 func (s *Session) state(c *command.Command, raw []byte, args [][]byte) bool {
+	if c.Name != "exec" && !c.ArityHolds(len(args)) { // EXEC ends the transaction even so
+		s.immediate(raw) // the server refuses it, also inside MULTI, and nothing changes
+		return true
+	}
 	if s.multi != nil {
 		return s.stateInMulti(c, raw, args)
 	}
