@@ -13,6 +13,9 @@ import (
 // ErrTooManyWords says that a command is too long for a script.
 var ErrTooManyWords = errors.New("rekey: too many arguments for a command between WATCH and MULTI")
 
+// ErrNestedScript says that a command is itself a script, which no script may run.
+var ErrNestedScript = errors.New("rekey: a script or function needs lines beside it in this phase, which is not possible between WATCH and MULTI; send it before WATCH or inside MULTI")
+
 // scriptCall defines c(args): the reply of a command as a value that Lua gives back
 // to the client as the server would have. ARGV[1] is the protocol, ARGV[2] the
 // number of elements of an array that may hold nulls. Replies are taken as RESP3,
@@ -39,15 +42,21 @@ if redis.call('EXISTS',k)==0 then k=KEYS[2*i] end
 a[tonumber(ARGV[3+i])]=k end
 return c(a)`)
 
-// scriptRun runs lines in their order and answers with the reply of one of them.
-// The added lines may fail as they may in a transaction.
+// scriptRun runs lines in their order and answers with the reply of one of them. A line
+// that fails ends it: a script goes on where a transaction would not have begun, and
+// after a COPY that full memory or a missing right refused, the command would find
+// nothing under P; after a SET that was refused, UNLINK would take away what L holds.
+// RENAMENX of a name that is missing is no failure. The application's command changes
+// nothing when it fails: those that can, scripts, do not come here.
 //
 // ARGV: protocol, nulls, index of the answer, then for each line the number of its
 // words and the words.
 var scriptRun = []byte(scriptCall + `local i,l,answer,out=4,1,tonumber(ARGV[3]),false
 while i<=#ARGV do local n=tonumber(ARGV[i])
 local a={unpack(ARGV,i+1,i+n)}
-if l==answer then out=c(a) else redis.pcall(unpack(a)) end
+local r
+if l==answer then r=c(a) out=r else r=redis.pcall(unpack(a)) end
+if type(r)=='table' and r.err and (l==answer or r.err~='ERR no such key') then return r end
 i=i+n+1 l=l+1 end
 return out`)
 
@@ -57,7 +66,8 @@ var scriptCount = []byte(`local i,sum=1,0
 while i<=#ARGV do local n=tonumber(ARGV[i])
 local m=math.abs(n)
 local r=redis.pcall(unpack(ARGV,i+1,i+m))
-if n>0 then if type(r)=='table' then return r end sum=sum+math.min(r,1) end
+if type(r)=='table' then return r end
+if n>0 then sum=sum+math.min(r,1) end
 i=i+m+1 end
 return sum`)
 
@@ -70,6 +80,9 @@ func (b *Builder) Scripted(c *Command) error {
 	if len(c.Args) > scriptArgs {
 		return ErrTooManyWords
 	}
+	if isScript(c) {
+		return ErrNestedScript
+	}
 	switch {
 	case b.has(Counted):
 		b.countScript()
@@ -80,6 +93,16 @@ func (b *Builder) Scripted(c *Command) error {
 	}
 	b.Transaction = false
 	return nil
+}
+
+// isScript says that the command runs a script or a function.
+func isScript(c *Command) bool {
+	for _, name := range [...]string{"eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro"} {
+		if equalFold(c.Args[0], name) {
+			return true
+		}
+	}
+	return false
 }
 
 func (b *Builder) has(r Role) bool {
