@@ -8,10 +8,18 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/classwaves/rekey/internal/cli"
 )
 
+// silent keeps the Redis client's own log from standard error: what went wrong is in the errors.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
 func main() {
+	redis.SetLogger(silent{})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends the work in order; a second one ends the process.
 	context.AfterFunc(ctx, stop)

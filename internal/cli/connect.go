@@ -96,7 +96,7 @@ func universal(s plan.Server) (redis.UniversalOptions, error) {
 	o := redis.UniversalOptions{
 		Addrs: []string{single.Addr}, Username: single.Username, Password: single.Password, DB: single.DB,
 		TLSConfig:   single.TLSConfig,
-		DialTimeout: dialTimeout, ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second,
+		DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second,
 		MaxRetries:               -1, // a command that may have run is not sent again in silence
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}

@@ -4,6 +4,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/classwaves/rekey/internal/sweep"
 )
 
 // app is what a command gets: the streams, the environment and the global flags.
@@ -54,6 +56,13 @@ Exit codes: 0 done, 1 failed or violated, 2 usage or plan, 3 a gate does not hol
 
 	root.AddCommand(
 		newFlags(a),
+		newPlan(a),
+		newSweep(a, sweep.Purge),
+		newSweep(a, sweep.Backfill),
+		newSweep(a, sweep.Verify),
+		newSweep(a, sweep.Reverse),
+		newSweep(a, sweep.Cleanup),
+		newSweep(a, sweep.Relocate),
 		newVersion(a),
 	)
 	return root

@@ -1,0 +1,282 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey/phase"
+	"github.com/classwaves/rekey/plan"
+)
+
+// walkPage is SCAN's COUNT, sizePage how many keys of a rule are weighed in each page at most.
+const (
+	walkPage = 1000
+	sizePage = 20
+)
+
+// nativeTypes are those that every server can copy. A module's type can be copied only if the
+// module has a function for it, which nobody can ask.
+var nativeTypes = []string{"string", "list", "set", "zset", "hash", "stream"}
+
+// ruleReport is what one rule has in the databases of the plan. Counts are of what was looked at.
+type ruleReport struct {
+	Rule     string           `json:"rule"`
+	Strategy string           `json:"strategy"`
+	Legacy   int64            `json:"legacy_keys"`
+	Target   int64            `json:"target_keys"`
+	Types    map[string]int64 `json:"types"`
+	// Bytes is what the legacy keys take, by a sample; Largest is the biggest key of the sample.
+	Bytes   int64 `json:"legacy_bytes"`
+	Largest int64 `json:"largest_bytes"`
+
+	sampled, sampledBytes int64
+}
+
+// keysReport is one walk over the databases of the plan.
+type keysReport struct {
+	Looked int64        `json:"looked_at"` // names that SCAN returned
+	Keys   int64        `json:"keys"`      // names in the databases
+	Whole  bool         `json:"whole"`     // all were looked at
+	Rules  []ruleReport `json:"rules"`
+	// Foreign are other environments whose names are in these databases, by what was found of them.
+	Foreign map[string]*foreignReport `json:"other_environments"`
+	// Unsized: the server does not say what a key takes.
+	Unsized bool `json:"unsized,omitempty"`
+}
+
+// foreignReport is what was found of another environment.
+type foreignReport struct {
+	Control int64 `json:"control_keys"`
+	Target  int64 `json:"target_keys"`
+}
+
+// scale is by how much the counts of a part are to be multiplied for the whole.
+func (k *keysReport) scale() float64 {
+	if k.Whole || k.Looked == 0 {
+		return 1
+	}
+	return max(1, float64(k.Keys)/float64(k.Looked))
+}
+
+// keysWalk looks at names without changing anything.
+type keysWalk struct {
+	plan    *plan.Plan
+	foreign []foreignNames
+	limit   int64 // names to look at, 0 all
+	report  keysReport
+}
+
+// walkKeys counts the keys of each rule: with SCAN, at most limit names, 0 for all.
+func walkKeys(ctx context.Context, t *target, p *plan.Plan, limit int64) (*keysReport, error) {
+	w := &keysWalk{plan: p, foreign: foreignTemplates(p), limit: limit}
+	w.report.Whole = true
+	w.report.Foreign = make(map[string]*foreignReport)
+	for _, r := range p.Rules {
+		w.report.Rules = append(w.report.Rules, ruleReport{Rule: r.Name, Strategy: r.Strategy.String(), Types: make(map[string]int64)})
+	}
+	for i, db := range p.Databases {
+		// Each database gets its share of what is left.
+		share := int64(0)
+		if limit > 0 {
+			share = max(walkPage, (limit-w.report.Looked)/int64(len(p.Databases)-i))
+		}
+		if err := w.database(ctx, t.client(db), share); err != nil {
+			return nil, fmt.Errorf("database %d: %w", db, err)
+		}
+	}
+	for i := range w.report.Rules {
+		r := &w.report.Rules[i]
+		if r.sampled > 0 {
+			r.Bytes = int64(float64(r.sampledBytes) / float64(r.sampled) * float64(r.Legacy))
+		}
+	}
+	return &w.report, nil
+}
+
+func (w *keysWalk) database(ctx context.Context, c *redis.Client, share int64) error {
+	size, err := c.DBSize(ctx).Result()
+	if err != nil {
+		return fmt.Errorf("DBSIZE: %w", err)
+	}
+	w.report.Keys += size
+	cursor, looked := uint64(0), int64(0)
+	for {
+		names, next, err := c.Scan(ctx, cursor, "", walkPage).Result()
+		if err != nil {
+			return fmt.Errorf("SCAN: %w", err)
+		}
+		looked += int64(len(names))
+		if err := w.page(ctx, c, names); err != nil {
+			return err
+		}
+		if cursor = next; cursor == 0 {
+			break
+		}
+		if share > 0 && looked >= share {
+			w.report.Whole = false
+			break
+		}
+	}
+	w.report.Looked += looked
+	return nil
+}
+
+// page counts one page of names, and asks for the types and some sizes of those that match.
+func (w *keysWalk) page(ctx context.Context, c *redis.Client, names []string) error {
+	type asked struct {
+		rule int
+		kind *redis.StatusCmd
+		size *redis.IntCmd
+	}
+	var all []asked
+	weighed := make(map[int]int)
+	pipe := c.Pipeline()
+	for _, name := range names {
+		rule, isTarget := w.plan.Names().Find([]byte(name))
+		switch {
+		case rule < 0:
+			w.stranger([]byte(name))
+			continue
+		case isTarget:
+			w.report.Rules[rule].Target++
+			continue
+		}
+		w.report.Rules[rule].Legacy++
+		q := asked{rule: rule, kind: pipe.Type(ctx, name)}
+		if weighed[rule] < sizePage && !w.report.Unsized {
+			weighed[rule]++
+			q.size = pipe.MemoryUsage(ctx, name)
+		}
+		all = append(all, q)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !errors.As(err, new(redis.Error)) {
+		return fmt.Errorf("TYPE: %w", err)
+	}
+	for _, q := range all {
+		r := &w.report.Rules[q.rule]
+		kind, err := q.kind.Result()
+		if err != nil {
+			return fmt.Errorf("TYPE: %w", err)
+		}
+		if kind != "none" { // it was deleted or has expired since
+			r.Types[kind]++
+		}
+		if q.size == nil {
+			continue
+		}
+		switch size, err := q.size.Result(); {
+		case err == nil:
+			r.sampled++
+			r.sampledBytes += size
+			r.Largest = max(r.Largest, size)
+		case !errors.Is(err, redis.Nil):
+			w.report.Unsized = true // not allowed, or an embedded server
+		}
+	}
+	return nil
+}
+
+// stranger looks whether a name that belongs to no rule is another environment's.
+func (w *keysWalk) stranger(name []byte) {
+	for _, f := range w.foreign {
+		env, ok := f.environment(name)
+		if !ok || env == w.plan.Environment {
+			continue
+		}
+		found := w.report.Foreign[env]
+		if found == nil {
+			found = new(foreignReport)
+			w.report.Foreign[env] = found
+		}
+		if f.control {
+			found.Control++
+		} else {
+			found.Target++
+		}
+		return
+	}
+}
+
+// foreignNames recognises names that some environment has: what is before the environment, what is
+// after it, and how the rest of the name must be.
+type foreignNames struct {
+	before, after []byte
+	rest          func([]byte) bool
+	control       bool
+}
+
+// environment returns whose name it is.
+func (f foreignNames) environment(name []byte) (string, bool) {
+	rest, ok := bytes.CutPrefix(name, f.before)
+	if !ok {
+		return "", false
+	}
+	n := bytes.IndexFunc(rest, func(r rune) bool {
+		return !(r == '-' || r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
+	})
+	if n <= 0 {
+		return "", false
+	}
+	env := rest[:n]
+	if rest, ok = bytes.CutPrefix(rest[n:], f.after); !ok || !f.rest(rest) {
+		return "", false
+	}
+	return string(env), true
+}
+
+// controlNames are the names behind a control prefix.
+var controlNames = []string{"fleet", "conns:", "phase", "lock", "gen", "sweep:", "audit", "events"}
+
+// foreignTemplates are the target and control names with the environment left open. A target
+// without {env}, or with variables before it, tells no environments apart.
+func foreignTemplates(p *plan.Plan) []foreignNames {
+	var out []foreignNames
+	// The prefix is known only with its environment filled in.
+	if before, after, ok := strings.Cut(p.ControlPrefix(), p.Environment); ok {
+		out = append(out, foreignNames{before: []byte(before), after: []byte(after), control: true, rest: func(rest []byte) bool {
+			return slices.ContainsFunc(controlNames, func(n string) bool {
+				return string(rest) == n || strings.HasSuffix(n, ":") && bytes.HasPrefix(rest, []byte(n))
+			})
+		}})
+	}
+	for i, r := range p.Rules {
+		before, after, ok := strings.Cut(r.TargetText, "{env}")
+		if !ok || strings.ContainsAny(before, "{}") {
+			continue
+		}
+		// What is behind the environment is the same in all of them: it is asked of our own.
+		ours, target := []byte(before+p.Environment), p.Names().Pair(i).Target()
+		border, _, _ := strings.Cut(after, "{")
+		if border == "" {
+			continue // nothing says where the environment ends
+		}
+		out = append(out, foreignNames{before: []byte(before), rest: func(rest []byte) bool {
+			return target.Match(slices.Concat(ours, rest))
+		}})
+	}
+	return out
+}
+
+// uncopyable are the types of a rule that may have no copy.
+func (r *ruleReport) uncopyable() []string {
+	if r.Strategy != phase.Mirror.String() {
+		return nil
+	}
+	var out []string
+	for _, kind := range slices.Sorted(maps.Keys(r.Types)) {
+		if !slices.Contains(nativeTypes, kind) {
+			out = append(out, kind)
+		}
+	}
+	return out
+}

@@ -1,0 +1,318 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/classwaves/rekey/internal/sweep"
+	"github.com/classwaves/rekey/phase"
+	"github.com/classwaves/rekey/plan"
+)
+
+// sweepTexts are what `--help` says of each job.
+var sweepTexts = map[sweep.Kind]struct{ short, long string }{
+	sweep.Purge: {"Remove target keys left by an earlier try", `Removes the target keys of a rule: leftovers of an earlier try, or of a walk
+back, which are stale. Without --execute it only counts them.`},
+	sweep.Backfill: {"Give every legacy key its target copy", `Copies every legacy key that has no target to its target name, on the server,
+with its TTL. It never overwrites a target key.`},
+	sweep.Verify: {"Compare the two names of every key", `Compares type, value and TTL of the two names of every key, and ends with exit
+code 1 when any differ. --repair mends them, with --execute.`},
+	sweep.Reverse: {"Give every target key its legacy copy", `Prepares the way back: gives every target key its legacy copy (strategy move:
+brings every key home to its legacy name). What reads see wins.`},
+	sweep.Cleanup: {"Remove legacy keys whose target is there", `Removes legacy keys that have a target, and names the others for a decision.
+Without --execute it only counts them.`},
+	sweep.Relocate: {"Move every legacy key to its target name", `Moves every legacy key of a rule of the move strategy to its target name.`},
+}
+
+// sweepOptions are the flags of a sweep.
+type sweepOptions struct {
+	all          bool
+	phase        string
+	execute      bool
+	repair       bool
+	removeStrays bool
+	minIdle      time.Duration
+	tolerance    time.Duration
+	examples     int
+	showKeys     bool
+}
+
+// newSweep is `rekey purge` and its like.
+func newSweep(a *app, kind sweep.Kind) *cobra.Command {
+	var o sweepOptions
+	text := sweepTexts[kind]
+	cmd := &cobra.Command{
+		Use:   kind.String() + " [RULE...]",
+		Short: text.short,
+		Long: text.long + `
+
+Until there is a fleet that can tell, --assume-phase is your word that every
+process is in this phase, and stays there until the sweep has ended.`,
+		Example: fmt.Sprintf("  rekey %s sessions --assume-phase %s", kind, kind.Phases(strategyOf(kind))[0]),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return a.sweep(cmd.Context(), kind, names, o)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.all, "all", false, "all rules of the plan that have the phase")
+	f.StringVar(&o.phase, "assume-phase", "", "the phase that every process is in")
+	f.IntVar(&o.examples, "examples", sweep.DefaultExamples, "how many problems to name")
+	f.BoolVar(&o.showKeys, "show-keys", false, "print names of keys; they hold identifiers of sessions")
+	if kind == sweep.Purge || kind == sweep.Cleanup || kind == sweep.Verify {
+		f.BoolVar(&o.execute, "execute", false, "do it; without it nothing is changed")
+	}
+	switch kind {
+	case sweep.Verify:
+		f.BoolVar(&o.repair, "repair", false, "mend what differs")
+		f.DurationVar(&o.tolerance, "ttl-tolerance", 0, "how far apart two TTLs may be")
+	case sweep.Cleanup:
+		f.BoolVar(&o.removeStrays, "remove-strays", false, "remove legacy keys without a target too (phase sealed)")
+		f.DurationVar(&o.minIdle, "min-idle", 0, "keep and name legacy keys that were used within this time")
+	}
+	return cmd
+}
+
+// strategyOf is a strategy that has the job.
+func strategyOf(kind sweep.Kind) phase.Strategy {
+	if len(kind.Phases(phase.Mirror)) > 0 {
+		return phase.Mirror
+	}
+	return phase.Relocate
+}
+
+// sweep runs one job over the rules.
+func (a *app) sweep(ctx context.Context, kind sweep.Kind, names []string, o sweepOptions) error {
+	p, err := a.loadPlan()
+	if err != nil {
+		return err
+	}
+	rules, err := chosenRules(p, names, o.all)
+	if err != nil {
+		return err
+	}
+	assumed, err := assumedPhase(kind, o.phase)
+	if err != nil {
+		return err
+	}
+	if o.execute && kind == sweep.Verify && !o.repair {
+		return misused("rekey verify --repair --execute", "--execute without --repair: verify changes nothing by itself")
+	}
+	if o.all {
+		able := slices.DeleteFunc(slices.Clone(rules), func(i int) bool {
+			return !slices.Contains(kind.Phases(p.Rules[i].Strategy), assumed)
+		})
+		if len(able) > 0 { // else the first one says why
+			rules = able
+		}
+	}
+	t, err := a.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.close() }() // the sweep has connections of its own
+	code := exitDone
+	for _, i := range rules {
+		got, err := a.sweepRule(ctx, t.client(p.Databases[0]), p, i, kind, assumed, o)
+		if err != nil {
+			return explainSweep(err)
+		}
+		// A violation says more than a gate.
+		if code != exitFailed && got != exitDone {
+			code = got
+		}
+	}
+	if code != exitDone {
+		return said(code)
+	}
+	return nil
+}
+
+// assumedPhase reads --assume-phase.
+func assumedPhase(kind sweep.Kind, name string) (phase.Phase, error) {
+	try := fmt.Sprintf("rekey %s RULE --assume-phase %s, when it is so", kind, phasesText(kind))
+	if name == "" {
+		return 0, misused(try, "there is no fleet yet that could tell the phase that every process is in, so it takes your word: --assume-phase")
+	}
+	p, err := phase.Parse(name)
+	if err != nil {
+		return 0, misused(try, "--assume-phase: %w", err)
+	}
+	return p, nil
+}
+
+// phasesText are the phases in which a job may run, by any strategy.
+func phasesText(kind sweep.Kind) string {
+	var out []string
+	for _, s := range []phase.Strategy{phase.Mirror, phase.Relocate} {
+		for _, p := range kind.Phases(s) {
+			if !slices.Contains(out, p.String()) {
+				out = append(out, p.String())
+			}
+		}
+	}
+	return strings.Join(out, "|")
+}
+
+// sweepRule sweeps one rule, prints what came of it and returns its exit code.
+func (a *app) sweepRule(ctx context.Context, c *redis.Client, p *plan.Plan, rule int, kind sweep.Kind, assumed phase.Phase, o sweepOptions) (int, error) {
+	progress := a.newProgress()
+	result, err := sweep.Run(ctx, sweep.Options{
+		Client: c, Plan: p, Rule: p.Rules[rule].Name, Kind: kind, Phase: assumed,
+		Execute: o.execute, Repair: o.repair, RemoveStrays: o.removeStrays, MinIdle: o.minIdle, TTLTolerance: o.tolerance,
+		Examples: examples(o.examples), OnProgress: progress.report,
+	})
+	if err != nil {
+		return exitFailed, err
+	}
+	out := sweepJSON{
+		Type: "result", Kind: kind.String(), Rule: p.Rules[rule].Name, Phase: assumed, Dry: dry(kind, o),
+		Counts: result.Counts, Problems: result.Problems, Notes: result.Notes, Gates: result.Verdict.Gates, Stored: result.Stored,
+	}
+	for _, e := range result.Examples {
+		out.Examples = append(out.Examples, shownProblem(p, rule, e, o.showKeys))
+	}
+	if a.json {
+		err = a.printJSON(out)
+	} else {
+		a.printSweep(&out)
+	}
+	return out.code(), err
+}
+
+// examples: 0 of the flag is none, and 0 of the option is the default.
+func examples(n int) int {
+	if n <= 0 {
+		return -1
+	}
+	return n
+}
+
+// dry says that the run changed nothing because it was not told to.
+func dry(kind sweep.Kind, o sweepOptions) bool {
+	return !o.execute && (kind == sweep.Purge || kind == sweep.Cleanup || kind == sweep.Verify && o.repair)
+}
+
+// sweepJSON is the result of one sweep.
+type sweepJSON struct {
+	Type  string      `json:"type"`
+	Kind  string      `json:"kind"`
+	Rule  string      `json:"rule"`
+	Phase phase.Phase `json:"phase"`
+	Dry   bool        `json:"dry_run"`
+	sweep.Counts
+	Problems map[sweep.Class]int64 `json:"problems"`
+	Examples []problemJSON         `json:"examples,omitempty"`
+	Notes    []string              `json:"notes,omitempty"`
+	Gates    []sweep.GateVerdict   `json:"gates"`
+	Stored   bool                  `json:"stored"`
+}
+
+// problemJSON is one problem: names where they were asked for, templates otherwise.
+type problemJSON struct {
+	Class    sweep.Class `json:"class"`
+	Database int         `json:"database"`
+	Legacy   string      `json:"legacy"`
+	Target   string      `json:"target"`
+	Detail   string      `json:"detail,omitempty"`
+}
+
+// code is the exit code of a sweep.
+func (s *sweepJSON) code() int {
+	if s.Kind == sweep.Verify.String() && len(s.Problems) > 0 {
+		return exitFailed
+	}
+	for _, g := range s.Gates {
+		if !g.Holds {
+			return exitGate
+		}
+	}
+	return exitDone
+}
+
+// shownProblem hides the names of a problem's keys behind their templates, or quotes them: a name
+// may hold any byte.
+func shownProblem(p *plan.Plan, rule int, e sweep.Problem, names bool) problemJSON {
+	out := problemJSON{Class: e.Class, Database: e.Database, Detail: e.Detail}
+	if names {
+		out.Legacy, out.Target = strconv.Quote(e.Legacy), strconv.Quote(e.Target)
+		return out
+	}
+	out.Legacy = masked(p.Rules[rule].LegacyText, p.Environment)
+	out.Target = masked(p.Rules[rule].TargetText, p.Environment)
+	return out
+}
+
+// printSweep prints a result for a person.
+func (a *app) printSweep(s *sweepJSON) {
+	word := ""
+	if s.Dry {
+		word = ", dry run: --execute changes it"
+	}
+	a.printf("%s %s (phase %s%s)\n", s.Kind, s.Rule, s.Phase, word)
+	a.printf("  %d names seen, %d of the rule, %d changed\n", s.Seen, s.Matched, s.Changed)
+	for _, class := range slices.Sorted(maps.Keys(s.Problems)) {
+		a.printf("  %-10s %d\n", class, s.Problems[class])
+		a.printExamples(s.Examples, class)
+	}
+	for _, n := range s.Notes {
+		a.printf("  note: %s\n", n)
+	}
+	for _, g := range s.Gates {
+		if g.Holds {
+			a.printf("  gate %s holds: %s\n", g.Gate, g.Gate.Proves())
+		} else {
+			a.printf("  gate %s does not hold: %s\n", g.Gate, g.Reason)
+		}
+	}
+}
+
+// printExamples prints the examples of one class; those that read alike, because their names are
+// hidden, are one line.
+func (a *app) printExamples(all []problemJSON, class sweep.Class) {
+	times := make(map[problemJSON]int)
+	var order []problemJSON
+	for _, e := range all {
+		if e.Class != class {
+			continue
+		}
+		if times[e]++; times[e] == 1 {
+			order = append(order, e)
+		}
+	}
+	for _, e := range order {
+		a.printf("    %s -> %s", e.Legacy, e.Target)
+		if e.Detail != "" {
+			a.printf(": %s", e.Detail)
+		}
+		if times[e] > 1 {
+			a.printf(" (%d times; --show-keys names them)", times[e])
+		}
+		a.printf("\n")
+	}
+}
+
+// explainSweep gives the errors of sweeps their exit codes and their last line: a sweep's error ends
+// with what to do, behind its last semicolon.
+func explainSweep(err error) error {
+	code := exitFailed
+	if errors.Is(err, sweep.ErrOptions) || errors.As(err, new(*sweep.PhaseError)) {
+		code = exitUsage
+	}
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	text := err.Error()
+	if i := strings.LastIndex(text, "; "); i > 0 {
+		return &failure{code: code, err: errors.New(text[:i]), try: text[i+2:]}
+	}
+	return &failure{code: code, err: err, try: "the same command again"}
+}
