@@ -222,6 +222,32 @@ func nullable(c *Command) int {
 	case equalFold(c.Args[0], "hmget"), equalFold(c.Args[0], "zmscore"),
 		equalFold(c.Args[0], "geopos"), equalFold(c.Args[0], "geohash"):
 		return len(c.Args) - 2
+	case equalFold(c.Args[0], "bitfield"), equalFold(c.Args[0], "bitfield_ro"):
+		return bitfieldOps(c.Args)
+	case equalFold(c.Args[0], "hgetdel"), equalFold(c.Args[0], "hgetex"):
+		for i, w := range c.Args[2:] {
+			if equalFold(w, "fields") {
+				return max(0, len(c.Args)-2-i-2) // behind the word and the number
+			}
+		}
 	}
 	return 0
+}
+
+// bitfieldOps is the number of operations of a BITFIELD that answer: with OVERFLOW FAIL
+// some of them with a null.
+func bitfieldOps(args [][]byte) (n int) {
+	for i := 2; i < len(args); {
+		switch {
+		case equalFold(args[i], "overflow"):
+			i += 2
+			continue
+		case equalFold(args[i], "get"):
+			i += 3
+		default:
+			i += 4
+		}
+		n++
+	}
+	return n
 }
