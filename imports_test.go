@@ -48,10 +48,12 @@ var ranks = map[string]int{
 	"cmd/rekey":            7,
 	"internal/command/gen": 7, // a program: writes internal/command's table
 
-	"internal/redistest": testOnly,
-	"internal/history":   testOnly,
-	"internal/bench":     testOnly,
-	"internal/difftest":  testOnly,
+	"internal/redistest":  testOnly,
+	"internal/history":    testOnly,
+	"internal/bench":      testOnly,
+	"internal/clienttest": testOnly,
+	"internal/faulttest":  testOnly,
+	"internal/difftest":   testOnly,
 }
 
 // pure packages decide what is right. They see no network, file, clock, lock or deadline, so that

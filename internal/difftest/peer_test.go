@@ -1,0 +1,92 @@
+package difftest
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/classwaves/rekey/internal/intercept"
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/internal/resp"
+)
+
+// replyWithin bounds the wait for a reply.
+const replyWithin = 10 * time.Second
+
+// peer is what commands are sent to: the bare server, the engine, or a naive rewriting.
+type peer interface {
+	send(words []string) error
+	receive() (reply []byte, err error)
+	close()
+}
+
+// wire is a peer at the other end of a connection.
+type wire struct {
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+func newWire(conn net.Conn) *wire { return &wire{conn: conn, r: bufio.NewReader(conn)} }
+
+func dialBare(t testing.TB, s *redistest.Server) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("unix", s.Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// dialEngine opens a connection with rules of its own, as another instance would.
+func dialEngine(t testing.TB, s *redistest.Server, rules *intercept.Rules) *wire {
+	t.Helper()
+	return newWire(intercept.NewConn(dialBare(t, s), rules, intercept.Hooks{}))
+}
+
+func (w *wire) send(words []string) error {
+	if err := w.conn.SetDeadline(time.Now().Add(replyWithin)); err != nil {
+		return fmt.Errorf("set a deadline: %w", err)
+	}
+	_, err := w.conn.Write(resp.AppendCommand(nil, asArgs(words...)...))
+	return err
+}
+
+func asArgs(words ...string) [][]byte {
+	args := make([][]byte, len(words))
+	for i, w := range words {
+		args[i] = []byte(w)
+	}
+	return args
+}
+
+func (w *wire) receive() ([]byte, error) { return redistest.ReadReply(w.r) }
+
+func (w *wire) close() { _ = w.conn.Close() } // of a test: nothing is lost
+
+// ask sends a command and gives its reply, read whole.
+func ask(p peer, words ...string) (resp.Value, error) {
+	if err := p.send(words); err != nil {
+		return resp.Value{}, fmt.Errorf("%q: %w", words, err)
+	}
+	reply, err := p.receive()
+	if err != nil {
+		return resp.Value{}, fmt.Errorf("%q: %w", words, err)
+	}
+	v, _, err := resp.Parse(reply)
+	return v, err
+}
+
+// must asks where an error of any kind is one of the test.
+func must(t testing.TB, p peer, words ...string) resp.Value {
+	t.Helper()
+	v, err := ask(p, words...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.IsError() {
+		t.Fatalf("%q: %s", words, v.Str)
+	}
+	return v
+}

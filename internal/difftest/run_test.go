@@ -1,0 +1,384 @@
+package difftest
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/classwaves/rekey/internal/command"
+	"github.com/classwaves/rekey/internal/intercept"
+	"github.com/classwaves/rekey/internal/resp"
+)
+
+// setting is what a sequence runs in.
+type setting struct {
+	a, b      pair   // the phases of the two rules, one for each connection
+	protos    [2]int // of the two connections
+	load      uint64 // seed of where the data lie
+	vectors   bool
+	twoCopies bool // the data lie under both names wherever they may
+	// dial opens connection i of the side that is compared with the bare server; nil: the engine.
+	dial func(i int) peer
+}
+
+func (s setting) String() string {
+	return fmt.Sprintf("rule a %v, rule b %v, RESP%d and RESP%d", s.a, s.b, s.protos[0], s.protos[1])
+}
+
+// failure is a difference that nothing allows.
+type failure struct {
+	at   int // of the step; the number of steps for the data at the end
+	text string
+}
+
+// run is one sequence on both sides.
+type run struct {
+	w       *world
+	setting setting
+	bare    [2]peer
+	other   [2]peer
+	rules   [2]*intercept.Rules
+	multi   [2]*[][]word // the commands of an open MULTI
+	watch   [2]bool
+	skew    time.Duration
+	counts  *counts
+	began   time.Time // of the present step
+}
+
+// counts are what ran.
+type counts struct {
+	sequences, steps int
+	succeeded        map[string]int
+	failed           map[string]int
+	abortedAgain     int // transactions that were sent again
+}
+
+func newCounts() *counts {
+	return &counts{succeeded: make(map[string]int), failed: make(map[string]int)}
+}
+
+func (c *counts) add(words []word, reply resp.Value) {
+	name := nameOf(plain(words))
+	if reply.IsError() {
+		c.failed[name]++
+	} else {
+		c.succeeded[name]++
+	}
+}
+
+// plain are the words with logical names.
+func plain(words []word) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = w.text
+	}
+	return out
+}
+
+// runSequence runs a sequence from the beginning. The error is one of the test itself.
+func (w *world) runSequence(s setting, steps []step, c *counts) (*failure, error) {
+	r, err := w.begin(s, c)
+	if err != nil {
+		return nil, err
+	}
+	defer r.end()
+	c.sequences++
+	for i, st := range steps {
+		if r.left(st) {
+			continue
+		}
+		c.steps++
+		problem, err := r.step(st)
+		if err != nil {
+			problem = fmt.Sprintf("the connection failed: %v", err)
+		}
+		if problem != "" {
+			return &failure{i, problem}, nil
+		}
+	}
+	problem, err := r.finish()
+	if err != nil {
+		return nil, err
+	}
+	if problem != "" {
+		return &failure{len(steps), problem}, nil
+	}
+	return nil, nil
+}
+
+func (w *world) begin(s setting, c *counts) (*run, error) {
+	load := w.load
+	if s.twoCopies {
+		load = w.loadTwice
+	}
+	if err := load(rand.New(rand.NewPCG(s.load, 1)), s.a, s.b); err != nil {
+		return nil, err
+	}
+	if s.vectors {
+		if err := w.loadVectors(s.a, s.b); err != nil {
+			return nil, err
+		}
+	}
+	r := &run{w: w, setting: s, counts: c}
+	for i := range 2 {
+		r.bare[i] = newWire(dialBare(w.t, w.bare))
+		if s.dial != nil {
+			r.other[i] = s.dial(i)
+		} else {
+			r.rules[i] = w.rules(s.a.phases[i], s.b.phases[i])
+			r.other[i] = dialEngine(w.t, w.engine, r.rules[i])
+		}
+		for _, p := range []peer{r.bare[i], r.other[i]} {
+			if _, err := ask(p, "hello", strconv.Itoa(s.protos[i])); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return r, nil
+}
+
+func (r *run) end() {
+	for i := range 2 {
+		r.bare[i].close()
+		r.other[i].close()
+	}
+}
+
+// left says that a step cannot be sent in the state of its connection (see uncovered_test.go).
+func (r *run) left(s step) bool {
+	inMulti := r.multi[s.conn] != nil
+	switch name := nameOf(plain(s.words)); {
+	case inMulti && (s.served != nil || s.expires):
+		return true
+	case s.served != nil && (r.watch[s.conn] || r.multi[1-s.conn] != nil):
+		return true
+	case r.watch[s.conn] && !inMulti && noScript(plain(s.words)):
+		return true
+	case inMulti && name == "spop":
+		return len(s.words) < 3 || s.words[2].text != "1000"
+	case inMulti && name == "randomkey":
+		return true
+	}
+	return false
+}
+
+// noScript says that a command cannot go as a script, or as a part of one.
+func noScript(words []string) bool {
+	args := asArgs(words...)
+	c, ok := command.Lookup(args)
+	return ok && (c.Flags&command.NoScript != 0 || c.Use(args).Block > 0) && c.Use(args).Class != command.ClassSession
+}
+
+// step sends one step to both sides and compares the replies.
+func (r *run) step(s step) (problem string, err error) {
+	r.began = time.Now()
+	defer func() { r.skew = max(r.skew, r.sinceStep()) }()
+	switch {
+	case s.served != nil:
+		return r.serve(s)
+	case nameOf(plain(s.words)) == "spop" && r.multi[s.conn] == nil:
+		return r.pick(s)
+	}
+	if err := r.other[s.conn].send(r.engineWords(s.words)); err != nil {
+		return "", err
+	}
+	if err := r.bare[s.conn].send(r.bareWords(s.words)); err != nil {
+		return "", err
+	}
+	problem, want, err := r.receive(s)
+	if err != nil || problem != "" || !s.expires || string(want) != ":1\r\n" {
+		return problem, err
+	}
+	return "", r.untilGone(s)
+}
+
+// sinceStep is how far apart two moments of the present step can be.
+func (r *run) sinceStep() time.Duration { return time.Since(r.began) + time.Millisecond }
+
+// receive takes the two replies to a step.
+func (r *run) receive(s step) (problem string, want []byte, err error) {
+	got, err := r.other[s.conn].receive()
+	if err != nil {
+		return "", nil, err
+	}
+	if want, err = r.bare[s.conn].receive(); err != nil {
+		return "", nil, fmt.Errorf("bare server: %w", err)
+	}
+	problem, err = r.judge(s, got, want)
+	return problem, want, err
+}
+
+func (r *run) engineWords(words []word) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = r.w.text(w.physical())
+	}
+	return out
+}
+
+func (r *run) bareWords(words []word) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = r.w.text(w.text)
+	}
+	return out
+}
+
+// judge compares two replies and follows what the command made of the connection.
+func (r *run) judge(s step, got, want []byte) (problem string, err error) {
+	gotValue, _, err := resp.Parse(got)
+	if err != nil {
+		return fmt.Sprintf("the engine's reply %q: %v", got, err), nil
+	}
+	wantValue, _, err := resp.Parse(want)
+	if err != nil {
+		return "", err
+	}
+	name := nameOf(plain(s.words))
+	queued := r.multi[s.conn]
+	switch ok := !wantValue.IsError(); {
+	case name == "exec" && queued != nil && len(s.words) > 1: // refused, and yet the end
+		r.multi[s.conn], r.watch[s.conn] = nil, false
+	case name == "exec" && queued != nil:
+		r.multi[s.conn], r.watch[s.conn] = nil, false
+		return r.judgeExec(s, *queued, gotValue, wantValue)
+	case name == "multi" && ok:
+		r.multi[s.conn] = new([][]word)
+	case name == "discard" && ok:
+		r.multi[s.conn], r.watch[s.conn] = nil, false
+	case name == "watch" && ok:
+		r.watch[s.conn] = true
+	case name == "unwatch" && ok && queued == nil:
+		r.watch[s.conn] = false
+	}
+	if queued != nil && string(want) == "+QUEUED\r\n" {
+		*queued = append(*queued, s.words)
+	} else {
+		r.counts.add(s.words, wantValue)
+	}
+	if r.watch[s.conn] && queued == nil {
+		gotValue, wantValue = fromLua(gotValue), fromLua(wantValue)
+	}
+	return r.compare(s.words, gotValue, wantValue, queued != nil), nil
+}
+
+// compare gives the difference between two replies to a command.
+func (r *run) compare(words []word, got, want resp.Value, queueing bool) string {
+	want = respelled(words, want)
+	same := equalBytes
+	if !queueing && !got.IsError() && !want.IsError() {
+		same = slackOf(plain(words))
+	}
+	if same(got, want, r.skew+r.sinceStep()) {
+		return ""
+	}
+	return fmt.Sprintf("%s\n got %q\nwant %q", transcript(words), got.Append(nil), want.Append(nil))
+}
+
+// judgeExec compares the replies to EXEC one by one.
+func (r *run) judgeExec(s step, queued [][]word, got, want resp.Value) (string, error) {
+	if got.Null && got.Type != '-' && len(want.Elems) == len(queued) && len(queued) > 0 {
+		return r.again(s, queued, want)
+	}
+	return r.compareExec(queued, got, want), nil
+}
+
+func (r *run) compareExec(queued [][]word, got, want resp.Value) string {
+	if len(want.Elems) != len(queued) || len(got.Elems) != len(queued) || got.Type != want.Type {
+		if equalBytes(got, want, 0) {
+			return ""
+		}
+		return fmt.Sprintf("exec\n got %q\nwant %q", got.Append(nil), want.Append(nil))
+	}
+	for i, words := range queued {
+		r.counts.add(words, want.Elems[i])
+		if problem := r.compare(words, got.Elems[i], want.Elems[i], false); problem != "" {
+			return fmt.Sprintf("exec, command %d: %s", i+1, problem)
+		}
+	}
+	return ""
+}
+
+// respelled is a bare server's reply with the names as the application wrote them.
+func respelled(words []word, v resp.Value) resp.Value {
+	for _, w := range words {
+		if w.spelled {
+			v = respell(v, []byte(w.text), []byte(targetOf(w.text)), namesKeys(plain(words)))
+		}
+	}
+	return v
+}
+
+// namesKeys says that replies of a command, not only its errors, hold names of keys.
+func namesKeys(words []string) bool {
+	args := asArgs(words...)
+	c, ok := command.Lookup(args)
+	return ok && c.Use(args).Names != command.NamesNone
+}
+
+func respell(v resp.Value, from, to []byte, values bool) resp.Value {
+	switch {
+	case v.IsError():
+		v.Str = bytes.ReplaceAll(v.Str, []byte("'"+string(from)+"'"), []byte("'"+string(to)+"'"))
+	case values && bytes.Equal(v.Str, from):
+		v.Str = to
+	case values:
+		elems := make([]resp.Value, len(v.Elems))
+		for i := range v.Elems {
+			elems[i] = respell(v.Elems[i], from, to, values)
+		}
+		v.Elems = elems
+	}
+	return v
+}
+
+// finish closes what is open and compares the data.
+func (r *run) finish() (string, error) {
+	for i := range 2 {
+		for _, p := range []peer{r.bare[i], r.other[i]} {
+			if r.multi[i] != nil {
+				if _, err := ask(p, "discard"); err != nil {
+					return "", err
+				}
+			}
+			if _, err := ask(p, "unwatch"); err != nil {
+				return "", err
+			}
+		}
+	}
+	problem, err := r.w.difference(r.setting.a, r.setting.b, r.skew, r.setting.twoCopies)
+	if err != nil || problem != "" {
+		return problem, err
+	}
+	var found []string
+	for i, rules := range r.rules {
+		if rules == nil {
+			continue
+		}
+		for rule := range rules.Stats.Rules {
+			s := &rules.Stats.Rules[rule]
+			if d, f, u := s.Divergences.Load(), s.Refused.Load(), s.Uncopied.Load(); d+f+u > 0 {
+				found = append(found, fmt.Sprintf("connection %d, rule %d: %d divergences, %d refused, %d uncopied", i, rule, d, f, u))
+			}
+		}
+	}
+	return strings.Join(found, "\n"), nil
+}
+
+// report fails the test with a sequence that was shrunk.
+func (w *world) report(t *testing.T, s setting, steps []step, seed string, f *failure) {
+	t.Helper()
+	steps, f = w.shrink(s, steps, f)
+	var b strings.Builder
+	for i, st := range steps {
+		fmt.Fprintf(&b, "%s\n", st)
+		if i == f.at {
+			break
+		}
+	}
+	t.Fatalf("seed %s: %v\n%s\n%s", seed, s, b.String(), f.text)
+}
