@@ -42,8 +42,8 @@ func (j *verify) watched(ctx context.Context, conn *redis.Conn, k key) (class Cl
 	if err != nil {
 		return "", "", false, errors.Join(err, unwatch(ctx, conn))
 	}
-	if wait := j.lastMoment(s); wait > 0 {
-		return "", "", false, errors.Join(unwatch(ctx, conn), pause(ctx, wait))
+	if lone := (s.legacy == noType) != (s.target == noType); lone && j.lastMoment(s) > 0 {
+		return "", "", false, errors.Join(unwatch(ctx, conn), pause(ctx, j.lastMoment(s)))
 	}
 	class, detail = j.judge(s)
 	if class == "" && s.legacy != noType && s.target != noType {
