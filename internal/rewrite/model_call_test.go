@@ -112,6 +112,14 @@ func (c *call) writes() bool {
 	return slices.ContainsFunc(c.at, func(k command.Key) bool { return k.Access&command.AccessWrite != 0 })
 }
 
+// writesKey says that the call may change the key that is explored.
+func (c *call) writesKey() bool {
+	return slices.ContainsFunc(c.at, func(k command.Key) bool {
+		name := string(c.words[k.Arg])
+		return k.Access&command.AccessWrite != 0 && (name == legacyName || name == targetName)
+	})
+}
+
 // rewriting is the call as a session hands it to the Builder.
 func (c *call) rewriting(set *keyname.Set, phases modelPhases, server Server) Command {
 	out := Command{Args: c.words, Use: c.use, Resp: 2, Server: server}

@@ -63,6 +63,7 @@ type world struct {
 	server Server
 	script *interpreter
 	full   bool // memory may be full
+	plain  bool // commands alone: no open WATCH, no SCAN
 }
 
 // run sends a call from an instance in a phase and judges the reply.
@@ -92,7 +93,7 @@ func (w *world) run(c *call, p phase.Phase, from content, with partner, under co
 				continue
 			}
 			_, failed := reply.(failure)
-			to, changed := w.outcome(physical, try, bare[0], from, !failed && c.writes(), under)
+			to, changed := w.outcome(physical, try, bare[0], from, !failed && c.writesKey(), under)
 			// An answer may not tell which of several bare servers gave it; what the
 			// names hold then does.
 			if held := to.legacy == to.bare || to.target == to.bare; !matched || held {
@@ -276,8 +277,10 @@ func (w *world) effects(p phase.Phase, from content, calls []call, with []partne
 			}
 		}
 	}
-	runs++
-	add(w.scan(p, from))
+	if !w.plain {
+		runs++
+		add(w.scan(p, from))
+	}
 	return out, runs
 }
 
@@ -285,7 +288,7 @@ func (w *world) effects(p phase.Phase, from content, calls []call, with []partne
 func (w *world) conditionsOf(c *call) (out []conditions) {
 	for _, scripted := range []bool{false, true} {
 		for _, full := range []bool{false, true} {
-			if full && !w.full {
+			if full && !w.full || scripted && w.plain {
 				continue
 			}
 			out = append(out, conditions{scripted, full, false})

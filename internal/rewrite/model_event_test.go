@@ -21,8 +21,7 @@ func (s *search) events(at int, st state) {
 			}
 		}
 	}
-	if c := st.content; s.stranger && st.whole() == phase.Sealed && c.legacy.data == absent && c.target.data == absent && c.bare.data == absent &&
-		st.proven&bit(phase.NoStray) == 0 {
+	if c := st.content; s.stranger && st.whole() == phase.Sealed && c.legacy.data == absent && c.target.data == absent && c.bare.data == absent && st.proven == 0 {
 		c.legacy.data = stale
 		s.follow(at, st, effectOf(st.content, c.again(), "a stranger writes "+legacyName))
 	}

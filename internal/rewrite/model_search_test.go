@@ -77,8 +77,8 @@ type model struct {
 	evicts bool
 	// turning: a step may be turned round before it is complete.
 	turning bool
-	// stranger: a program that does not go through rekey writes the legacy name once the
-	// whole fleet is in sealed.
+	// stranger: a program that does not go through rekey writes the legacy name of a key
+	// that does not exist, while the whole fleet is in sealed and before any sweep came by.
 	stranger bool
 	// patient: a WATCH does not hold up the walk, nor does the walk end it; EXEC looks
 	// only whether the phase is the one at WATCH.
@@ -90,8 +90,6 @@ type model struct {
 	// with are the other keys of commands of two keys, which are in doubles.
 	doubles []call
 	with    []partner
-	// noVigils leaves WATCH and client-side caching out.
-	noVigils bool
 }
 
 // result is what a search found.
@@ -99,7 +97,9 @@ type result struct {
 	states, transitions, runs int
 	history                   []string // of the first violation; nil: none
 	steps                     int      // of the history
-	seen                      map[phase.Phase]map[content]bool
+	// seen are the contents of the key while some instance is in a phase, whole while
+	// all are.
+	seen, whole map[phase.Phase]map[content]bool
 }
 
 // search is one run of a model.
@@ -120,7 +120,7 @@ type origin struct {
 
 func (m *model) search() result {
 	s := &search{model: m, index: map[state]int{}, memo: map[partner][]effect{}}
-	s.result.seen = map[phase.Phase]map[content]bool{}
+	s.result.seen, s.result.whole = map[phase.Phase]map[content]bool{}, map[phase.Phase]map[content]bool{}
 	for _, st := range m.start {
 		s.reach(-1, st, "")
 	}
@@ -143,12 +143,18 @@ func (s *search) reach(from int, to state, text string) {
 	s.states = append(s.states, to)
 	s.back = append(s.back, origin{from, text})
 	for i := range instances {
-		p := to.phaseOf(i)
-		if s.result.seen[p] == nil {
-			s.result.seen[p] = map[content]bool{}
-		}
-		s.result.seen[p][to.content] = true
+		note(s.result.seen, to.phaseOf(i), to.content)
 	}
+	if p := to.whole(); p != 0 {
+		note(s.result.whole, p, to.content)
+	}
+}
+
+func note(seen map[phase.Phase]map[content]bool, p phase.Phase, c content) {
+	if seen[p] == nil {
+		seen[p] = map[content]bool{}
+	}
+	seen[p][c] = true
 }
 
 // violate ends the search with the history of a state and what went wrong in it.
@@ -179,7 +185,7 @@ func (s *search) expand(at int) {
 		}
 	}
 	s.events(at, st)
-	if !s.noVigils {
+	if !s.plain {
 		s.vigils(at, st)
 	}
 }
@@ -328,7 +334,7 @@ func (s *search) commands(at int, st state, who int, p phase.Phase) {
 		var runs int
 		list, runs = s.effects(p, st.content, s.calls, []partner{{}})
 		s.result.runs += runs
-		if len(s.with) > 0 {
+		if len(s.with) > 0 && st.content.legacy.ttl+st.content.target.ttl+st.content.bare.ttl == 0 {
 			more, runs := s.effects(p, st.content, s.doubles, s.with)
 			list = append(list, more...)
 			s.result.runs += runs

@@ -1,7 +1,10 @@
 package rewrite
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +20,7 @@ func newModel(strategy phase.Strategy, server Server) *model {
 			set: set, server: server, script: newInterpreter(), full: true,
 			engine: &builderEngine{set: set, server: server},
 		},
-		steps: phase.Steps(strategy), evicts: server.Evicts, calls: singleCalls,
+		steps: phase.Steps(strategy), calls: singleCalls, evicts: server.Evicts, turning: true, stranger: true,
 	}
 	// Before the walk: a key or none, and beside it what an earlier try left.
 	for _, legacy := range []symbol{{}, {current, 0}} {
@@ -42,18 +45,64 @@ var modelServers = []struct {
 	{"clock stands, evicts", Server{Frozen: true, Evicts: true}},
 }
 
+// TestModel closes the state graph of one key for each strategy and each kind of server.
 func TestModel(t *testing.T) {
-	for _, strategy := range []phase.Strategy{phase.Mirror, phase.Relocate} {
-		for _, server := range modelServers {
+	for _, server := range modelServers {
+		for _, strategy := range strategies {
 			t.Run(fmt.Sprint(strategy, ", ", server.name), func(t *testing.T) {
-				m := newModel(strategy, server.Server)
-				began := time.Now()
-				r := m.search()
-				t.Logf("%d states, %d transitions, %d runs of commands, %v", r.states, r.transitions, r.runs, time.Since(began))
-				if r.history != nil {
-					t.Errorf("violated:\n%s", strings.Join(r.history, "\n"))
-				}
+				hold(t, newModel(strategy, server.Server))
 			})
 		}
 	}
+}
+
+var strategies = []phase.Strategy{phase.Mirror, phase.Relocate}
+
+// hold searches a model that must hold.
+func hold(t *testing.T, m *model) result {
+	t.Helper()
+	began := time.Now()
+	r := m.search()
+	t.Logf("%d states, %d transitions, %d commands judged, %v", r.states, r.transitions, r.runs, time.Since(began).Round(time.Millisecond))
+	if r.history != nil {
+		t.Errorf("violated:\n%s", strings.Join(r.history, "\n"))
+	}
+	return r
+}
+
+// TestModelOfTwoKeys adds the commands of two keys. The other key is under no rule, or
+// under a rule of its own in any phase of either strategy and with any content that the
+// search finds in that phase; so the contents of one round are the other keys of the
+// next, until there is nothing more.
+func TestModelOfTwoKeys(t *testing.T) {
+	for _, server := range []Server{{}, {Evicts: true}} {
+		t.Run(fmt.Sprintf("evicts %t", server.Evicts), func(t *testing.T) {
+			partners := map[partner]bool{{}: true, {content: content{bare: symbol{current, 0}}}: true}
+			for before := 0; before < len(partners); {
+				before = len(partners)
+				with := sortedPartners(partners)
+				t.Logf("%d other keys", before)
+				for _, strategy := range strategies {
+					m := newModel(strategy, server)
+					m.doubles, m.with = doubleCalls, with
+					for p, contents := range hold(t, m).seen {
+						for c := range contents {
+							if c.legacy.ttl+c.target.ttl+c.bare.ttl == 0 {
+								partners[partner{p, c}] = true
+							}
+						}
+					}
+				}
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+func sortedPartners(set map[partner]bool) []partner {
+	return slices.SortedFunc(maps.Keys(set), func(a, b partner) int {
+		return cmp.Or(cmp.Compare(a.phase, b.phase), strings.Compare(a.content.String(), b.content.String()))
+	})
 }

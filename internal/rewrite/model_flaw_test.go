@@ -1,0 +1,4 @@
+package rewrite
+
+func treatmentFlaws() []flaw { return nil }
+func otherFlaws() []flaw     { return nil }
