@@ -2,12 +2,13 @@ package rekey
 
 import (
 	"context"
+	"slices"
 
 	"github.com/classwaves/rekey/phase"
 )
 
 // flagPhases reads the phase of each rule from the environment.
-func (r *Rekey) flagPhases() (map[string]phase.Phase, error) {
+func (r *Rekey) flagPhases() ([]phase.Phase, error) {
 	out := make(map[string]phase.Phase)
 	for _, rule := range r.plan.Rules {
 		if rule.Flags == phase.FlagsNone {
@@ -19,19 +20,66 @@ func (r *Rekey) flagPhases() (map[string]phase.Phase, error) {
 		}
 		out[rule.Name] = p
 	}
-	return out, nil
+	return r.check(out)
+}
+
+// firstFlags are the phases that a process with flags begins in.
+func (r *Rekey) firstFlags(ctx context.Context) (first []phase.Phase, held bool, err error) {
+	goal, err := r.flagPhases()
+	if err != nil {
+		return nil, false, err
+	}
+	first, held, err = r.gatePhases(ctx, nil, goal)
+	if err != nil {
+		return nil, false, err
+	}
+	r.wanted = goal
+	r.entered(ctx, nil, first)
+	return first, held, nil
 }
 
 // ReloadFlags reads the flags again, from the lookup that [WithFlags] gave, and takes the instance to
 // the phases that they choose. It returns when the last change was made; [Rekey.WaitReached] tells
-// when it is in force. An environment that chooses no phase changes nothing.
+// when it is in force. An environment that chooses no phase changes nothing. With CW_CACHE_GATED=1 a
+// rule whose gate is not proven stays where it is and follows when it is; [Stats] counts it as held.
 func (r *Rekey) ReloadFlags(ctx context.Context) error {
 	if r.lookup == nil {
 		return ErrNotFlags
 	}
-	phases, err := r.flagPhases()
-	if err != nil {
-		return err
+	held, err := r.obeyFlags(ctx)
+	if err == nil && held {
+		r.startWaiting()
 	}
-	return r.change(ctx, phases)
+	return err
+}
+
+// obeyFlags takes the instance to what the flags choose, as far as the gates let it.
+func (r *Rekey) obeyFlags(ctx context.Context) (held bool, err error) {
+	goal, err := r.flagPhases()
+	if err != nil {
+		return false, err
+	}
+	now := r.rules.Table().Phases
+	allowed, held, err := r.gatePhases(ctx, now, goal)
+	if err != nil {
+		return false, err
+	}
+	if err := r.changeTo(ctx, allowed, goal); err != nil {
+		return held, err
+	}
+	if reached := r.rules.Table().Phases; !slices.Equal(now, reached) {
+		// Nothing of the earlier phase may come after the record.
+		if err := r.WaitReached(ctx); err != nil {
+			return held, err
+		}
+		r.entered(ctx, now, reached)
+	}
+	return held, nil
+}
+
+// startWaiting begins to look for the verdicts that hold rules back, unless it goes on already.
+func (r *Rekey) startWaiting() {
+	if !r.waiting.Swap(true) {
+		r.work.Go(r.waitForGates)
+	}
 }

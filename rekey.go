@@ -2,6 +2,7 @@ package rekey
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -9,6 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/internal/intercept"
 	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
@@ -28,6 +32,9 @@ type Rekey struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
+	evidence *fleet.Evidence // nil where phases do not come from flags, or the plan names no server
+	waiting  atomic.Bool     // held rules are looked after
+
 	changing sync.Mutex // held by the one change of phases at a time
 
 	mu     sync.Mutex
@@ -35,7 +42,10 @@ type Rekey struct {
 }
 
 // ruleGate counts what flags asked of a rule before its gate was proven.
-type ruleGate struct{ held, ungated atomic.Uint64 }
+type ruleGate struct {
+	held, ungated atomic.Uint64
+	said          atomic.Uint32 // the phase of which the operator was told
+}
 
 // Open makes an instance that follows the plan, with its phases from exactly one of [WithPhases],
 // [WithFlags] and [WithSource]. The instance opens no connection by itself. Close it when the
@@ -60,36 +70,42 @@ func Open(ctx context.Context, p *plan.Plan, opts ...Option) (*Rekey, error) {
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := r.start(ctx, &o); err != nil {
-		r.cancel()
-		return nil, err
+		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
 
 // start takes the first phases and follows the source of later ones.
 func (r *Rekey) start(ctx context.Context, o *options) error {
-	var first map[string]phase.Phase
+	var first []phase.Phase
 	var changed <-chan struct{}
+	var held bool
 	var err error
 	switch {
 	case o.pinned != nil:
-		first = o.pinned
+		first, err = r.check(o.pinned)
+		r.wanted = first
 	case o.flags != nil:
-		first, err = r.flagPhases()
+		if r.evidence, err = fleet.OpenEvidence(r.plan); err != nil && !errors.Is(err, fleet.ErrNoServer) {
+			return err
+		}
+		first, held, err = r.firstFlags(ctx)
 	case o.source != nil:
-		first, changed, err = o.source.Phases(ctx)
+		var named map[string]phase.Phase
+		if named, changed, err = o.source.Phases(ctx); err == nil {
+			first, err = r.check(named)
+			r.wanted = first
+		}
 	default:
 		return ErrOptions // a nil source, or no lookup
 	}
 	if err != nil {
 		return prefixed(err)
 	}
-	phases, err := r.check(first)
-	if err != nil {
-		return err
+	r.rules.SetTable(&intercept.Table{Version: 1, Phases: first})
+	if held {
+		r.startWaiting()
 	}
-	r.wanted = phases
-	r.rules.SetTable(&intercept.Table{Version: 1, Phases: phases})
 	if changed != nil {
 		r.work.Go(func() { r.follow(o.source, changed) })
 	}
@@ -129,8 +145,12 @@ func (r *Rekey) follow(source Source, changed <-chan struct{}) {
 		case <-changed:
 		}
 		phases, next, err := source.Phases(r.ctx)
+		var goal []phase.Phase
 		if err == nil {
-			err = r.change(r.ctx, phases)
+			goal, err = r.check(phases)
+		}
+		if err == nil {
+			err = r.changeTo(r.ctx, goal, goal)
 		}
 		if err != nil && r.ctx.Err() == nil {
 			r.log.Error("phases are followed no longer", "error", err)
@@ -142,18 +162,14 @@ func (r *Rekey) follow(source Source, changed <-chan struct{}) {
 	}
 }
 
-// change takes the instance to other phases. Two phases of one rule that may not stand side by side
-// are not so inside an instance either: a longer way is walked step by step, each begun when no
-// command of the one before it is under way.
-func (r *Rekey) change(ctx context.Context, phases map[string]phase.Phase) error {
-	goal, err := r.check(phases)
-	if err != nil {
-		return err
-	}
+// changeTo takes the instance to other phases; wanted is what its source asked for. Two phases of one
+// rule that may not stand side by side are not so inside an instance either: a longer way is walked
+// step by step, each begun when no command of the one before it is under way.
+func (r *Rekey) changeTo(ctx context.Context, goal, wanted []phase.Phase) error {
 	r.changing.Lock()
 	defer r.changing.Unlock()
 	r.mu.Lock()
-	r.wanted = goal
+	r.wanted = wanted
 	r.mu.Unlock()
 	for {
 		now := r.rules.Table()
@@ -256,5 +272,11 @@ func (r *Rekey) Close() error {
 	r.cancel()
 	r.conns.shut()
 	r.work.Wait()
+	if r.evidence == nil {
+		return nil
+	}
+	if err := r.evidence.Close(); err != nil && !errors.Is(err, redis.ErrClosed) {
+		return fmt.Errorf("rekey: close: %w", err)
+	}
 	return nil
 }
