@@ -104,7 +104,9 @@ var differences = []struct {
 	{sweep.Value, "stream", func(_, p string) []any { return []any{"XGROUP", "SETID", p, "g", "0"} }},
 	{sweep.Value, "stream", func(_, p string) []any { return []any{"XGROUP", "CREATECONSUMER", p, "g", "c9"} }},
 	{sweep.Value, "stream", func(_, p string) []any { return []any{"XCLAIM", p, "g", "c9", 0, "2-1"} }},
-	{sweep.Value, "stream", func(_, p string) []any { return []any{"XCLAIM", p, "g", "c1", 0, "2-1", "IDLE", 3600000, "RETRYCOUNT", 1} }},
+	{sweep.Value, "stream", func(_, p string) []any {
+		return []any{"XCLAIM", p, "g", "c1", 0, "2-1", "IDLE", 3600000, "RETRYCOUNT", 1}
+	}},
 	{sweep.Value, "stream", func(_, p string) []any { return []any{"XSETID", p, "99-0"} }},
 	{sweep.Value, "huge string", func(_, p string) []any { return []any{"SETRANGE", p, 2<<20 - 1, "y"} }},
 	{sweep.Value, "huge set", func(_, p string) []any { return []any{"SMOVE", p, "elsewhere", "element-7777"} }},

@@ -1,0 +1,228 @@
+package sweep_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/internal/sweep"
+	"github.com/classwaves/rekey/phase"
+)
+
+// refused makes a sweep that must end with an error of the server.
+func refused(t *testing.T, o sweep.Options, command, code, hint string) sweep.Result {
+	t.Helper()
+	r, err := sweep.Run(t.Context(), o)
+	var got *sweep.ServerError
+	if !errors.As(err, &got) {
+		t.Fatalf("got %v, want a server's error", err)
+	}
+	if got.Command != command || got.Code != code || !strings.Contains(err.Error(), hint) || !strings.HasPrefix(err.Error(), "rekey: ") {
+		t.Errorf("got %v (%s, %s), want %s, %s and %q", err, got.Command, got.Code, command, code, hint)
+	}
+	if r.Stored {
+		t.Error("a verdict was stored")
+	}
+	return r
+}
+
+func TestUserWithoutARight(t *testing.T) {
+	server := redistest.Shared(t)
+	client := server.Client()
+	for _, c := range []struct {
+		kind    sweep.Kind
+		rule    string
+		phase   phase.Phase
+		without string
+		command string
+	}{
+		{sweep.Backfill, "things", phase.Dual, "copy", "COPY"}, {sweep.Reverse, "things", phase.Dual, "copy", "COPY"}, {sweep.Purge, "things", phase.Guard, "unlink", "UNLINK"},
+		{sweep.Cleanup, "things", phase.Sealed, "unlink", "UNLINK"}, {sweep.Relocate, "limits", phase.Move, "renamenx", "RENAMENX"}, {sweep.Verify, "things", phase.Dual, "dump", "DUMP"},
+		{sweep.Verify, "things", phase.Dual, "memory|usage", "MEMORY USAGE"}, {sweep.Verify, "things", phase.Dual, "scan", "SCAN"},
+	} {
+		t.Run(c.kind.String()+" without "+c.without, func(t *testing.T) {
+			do(t, client, "FLUSHALL")
+			for _, name := range []string{"thing:1", target("thing:1"), "limit:1"} {
+				do(t, client, "SET", name, "v")
+			}
+			do(t, client, "ACL", "SETUSER", "sweeper", "reset", "on", ">pw", "~*", "+@all", "-"+c.without)
+			defer do(t, client, "ACL", "DELUSER", "sweeper")
+			sweeper := server.Client(func(o *redis.Options) { o.Username, o.Password = "sweeper", "pw" })
+			refused(t, sweep.Options{Client: sweeper, Plan: parse(t, testPlan), Rule: c.rule, Kind: c.kind, Phase: c.phase, Execute: true},
+				c.command, "NOPERM", "rekey plan --acl")
+		})
+	}
+}
+
+func TestFullServer(t *testing.T) {
+	client := redistest.Shared(t, redistest.WithConfig("maxmemory-policy noeviction")).Client()
+	for i := range 2000 {
+		do(t, client, "SET", fmt.Sprintf("thing:%d", i), strings.Repeat("x", 1000))
+	}
+	o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, Page: 20}
+	stop := false
+	o.OnProgress = func(sweep.Progress) {
+		if !stop {
+			stop = true
+			do(t, client, "CONFIG", "SET", "maxmemory", "1mb")
+		}
+	}
+	r := refused(t, o, "COPY", "OOM", "raise maxmemory")
+	if r.Changed == 0 {
+		t.Error("the result does not say what was done before")
+	}
+
+	// Purge is what frees a full server. It works, and says why it left no verdict.
+	o.Kind, o.Phase, o.Execute = sweep.Purge, phase.Guard, true
+	p := run(t, o)
+	if p.Changed != r.Changed || p.Stored {
+		t.Errorf("got %d removed and stored %v, want %d and no verdict", p.Changed, p.Stored, r.Changed)
+	}
+	mustNotHold(t, p, phase.NoTarget, "full")
+	do(t, client, "CONFIG", "SET", "maxmemory", "0")
+	mustHold(t, run(t, o), phase.NoTarget)
+}
+
+func TestServersThatRefuse(t *testing.T) {
+	p := parse(t, testPlan)
+	t.Run("replica", func(t *testing.T) {
+		replica := redistest.Start(t).Replica()
+		refused(t, sweep.Options{Client: replica.Client(), Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}, "DEL", "READONLY", "name its primary")
+	})
+	t.Run("busy", func(t *testing.T) {
+		server := redistest.Start(t, redistest.WithConfig("lua-time-limit 10"))
+		busy := server.Conn()
+		busy.Send("EVAL", "while true do end", "0")
+		client := server.Client()
+		redistest.WaitFor(t, 10*time.Second, func() bool { return strings.HasPrefix(fmt.Sprint(client.Ping(t.Context()).Err()), "BUSY") })
+		refused(t, sweep.Options{Client: client, Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}, "DEL", "BUSY", "SCRIPT KILL")
+	})
+	t.Run("nobody there", func(t *testing.T) {
+		client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DialerRetries: 1})
+		defer client.Close()
+		refused(t, sweep.Options{Client: client, Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}, "DEL", "", "see that the server runs")
+	})
+	t.Run("wrong password", func(t *testing.T) {
+		client := redistest.Shared(t).Client(func(o *redis.Options) { o.Username, o.Password = "nobody", "secret" })
+		r := sweep.Options{Client: client, Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}
+		refused(t, r, "DEL", "WRONGPASS", "correct the user")
+	})
+	t.Run("killed in the middle", func(t *testing.T) {
+		server := redistest.Start(t)
+		client := server.Client()
+		for i := range 500 {
+			do(t, client, "SET", fmt.Sprintf("thing:%d", i), "v")
+		}
+		o := sweep.Options{Client: client, Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, Page: 10}
+		killed := false
+		o.OnProgress = func(sweep.Progress) {
+			if !killed {
+				killed = true
+				server.Kill()
+			}
+		}
+		r, err := sweep.Run(t.Context(), o)
+		var got *sweep.ServerError
+		if !errors.As(err, &got) || got.Code != "" || r.Changed == 0 {
+			t.Errorf("got %v after %d copies, want no answer", err, r.Changed)
+		}
+	})
+}
+
+// TestCancelOnAServerThatHangs: the sweep does not wait for the answer for ever.
+func TestCancelOnAServerThatHangs(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	do(t, client, "SET", "thing:1", "v")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	server.Pause()
+	defer server.Continue()
+	result := make(chan error, 1)
+	go func() {
+		_, err := sweep.Run(ctx, sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual})
+		result <- err
+	}()
+	cancel()
+	select {
+	case err := <-result:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the sweep still waits")
+	}
+}
+
+// TestManyKeysInLittleMemory: what a sweep holds does not grow with the keyspace.
+func TestManyKeysInLittleMemory(t *testing.T) {
+	const keys = 200_000
+	client := redistest.Shared(t).Client()
+	script := `for i = 1, ARGV[1] do redis.call('SET', 'thing:' .. i, 'value of ' .. i) end return 1`
+	if err := client.Eval(t.Context(), script, nil, keys).Err(); err != nil {
+		t.Fatal(err)
+	}
+	var start, most runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&start)
+	pages := 0
+	o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", OnProgress: func(p sweep.Progress) {
+		if pages++; pages%300 == 0 {
+			var now runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&now)
+			if now.HeapAlloc > most.HeapAlloc {
+				most = now
+			}
+		}
+	}}
+	for _, job := range []struct {
+		kind  sweep.Kind
+		phase phase.Phase
+		gate  phase.Gate
+	}{{sweep.Backfill, phase.Dual, phase.Copied}, {sweep.Verify, phase.Dual, phase.Verified}, {sweep.Cleanup, phase.Sealed, phase.NoLegacy}} {
+		o.Kind, o.Phase, o.Execute = job.kind, job.phase, true
+		begun := time.Now()
+		r := run(t, o)
+		mustHold(t, r, job.gate)
+		if r.Matched < keys {
+			t.Errorf("%v: got %d keys, want %d", job.kind, r.Matched, keys)
+		}
+		t.Logf("%v: %.0f keys/s", job.kind, float64(r.Matched)/time.Since(begun).Seconds())
+	}
+	if grown := int64(most.HeapAlloc) - int64(start.HeapAlloc); grown > 8<<20 {
+		t.Errorf("the sweeps held %d bytes", grown)
+	}
+}
+
+// TestEmbeddedServer: the demo's server has no INFO on itself and dumps only strings.
+func TestEmbeddedServer(t *testing.T) {
+	server := miniredis.RunT(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer client.Close()
+	for _, kind := range []string{"string", "list", "set", "hash", "zset", "expiring"} {
+		write(t, client, kind, "thing:"+kind)
+	}
+	p := parse(t, testPlan)
+	for _, job := range []struct {
+		kind  sweep.Kind
+		phase phase.Phase
+		gate  phase.Gate
+	}{
+		{sweep.Purge, phase.Guard, phase.NoTarget}, {sweep.Backfill, phase.Dual, phase.Copied}, {sweep.Verify, phase.Dual, phase.Verified},
+		{sweep.Reverse, phase.Dual, phase.Reversed}, {sweep.Cleanup, phase.Sealed, phase.NoLegacy},
+	} {
+		mustHold(t, run(t, sweep.Options{Client: client, Plan: p, Rule: "things", Kind: job.kind, Phase: job.phase, Execute: true}), job.gate)
+	}
+	if got := client.Exists(t.Context(), target("thing:zset"), "thing:zset").Val(); got != 1 {
+		t.Errorf("got %d of the two names, want the target alone", got)
+	}
+}
