@@ -63,6 +63,7 @@ Exit codes: 0 done, 1 failed or violated, 2 usage or plan, 3 a gate does not hol
 		newSweep(a, sweep.Reverse),
 		newSweep(a, sweep.Cleanup),
 		newSweep(a, sweep.Relocate),
+		newAdopt(a),
 		newVersion(a),
 	)
 	return root

@@ -303,14 +303,22 @@ func (a *app) printExamples(all []problemJSON, class sweep.Class) {
 // explainSweep gives the errors of sweeps their exit codes and their last line: a sweep's error ends
 // with what to do, behind its last semicolon.
 func explainSweep(err error) error {
-	code := exitFailed
-	if errors.Is(err, sweep.ErrOptions) || errors.As(err, new(*sweep.PhaseError)) {
-		code = exitUsage
-	}
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
+	code := exitFailed
+	if errors.Is(err, sweep.ErrOptions) {
+		code = exitUsage
+	}
 	text := err.Error()
+	var refused *sweep.PhaseError
+	if errors.As(err, &refused) {
+		if len(refused.Want) == 0 {
+			return misused("--all, which takes the rules that it can", "%w", err)
+		}
+		text, _, _ = strings.Cut(text, ";")
+		return misused(fmt.Sprintf("--assume-phase %s, when every process is there", refused.Want[0]), "%s", text)
+	}
 	if i := strings.LastIndex(text, "; "); i > 0 {
 		return &failure{code: code, err: errors.New(text[:i]), try: text[i+2:]}
 	}

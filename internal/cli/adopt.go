@@ -1,0 +1,229 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/classwaves/rekey/internal/sweep"
+	"github.com/classwaves/rekey/phase"
+	"github.com/classwaves/rekey/plan"
+)
+
+// adoptOptions are the flags of `rekey adopt`.
+type adoptOptions struct {
+	reads    string
+	leave    string
+	execute  bool
+	stopped  bool
+	examples int
+	showKeys bool
+}
+
+// newAdopt is `rekey adopt`.
+func newAdopt(a *app) *cobra.Command {
+	var o adoptOptions
+	cmd := &cobra.Command{
+		Use:   "adopt RULE --reads target|legacy",
+		Short: "Make one copy the truth after a half-done migration",
+		Long: `An earlier release has left keys under both names, and they may differ. adopt
+makes one copy the truth: where both names exist, the one that the release read
+wins; where only one exists, it stays. Differences are listed first; then every
+key is left under the legacy or the target name alone, and the rule at that
+phase.
+
+Every process of the old release is stopped first. A release that never read
+target names (flags 00) needs no adoption: purge removes what it left.`,
+		Example: `  rekey adopt sessions --reads target                     what would be done
+  rekey adopt sessions --reads target --leave legacy --execute`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.adopt(cmd.Context(), args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.reads, "reads", "", "the name that the old release read first: target or legacy")
+	f.StringVar(&o.leave, "leave", "legacy", "where every key is left: legacy or prefixed")
+	f.BoolVar(&o.execute, "execute", false, "do it; without it nothing is changed")
+	f.BoolVar(&o.stopped, "assume-stopped", false, "your word that the clients that are connected do not use the rule's keys")
+	f.IntVar(&o.examples, "examples", sweep.DefaultExamples, "how many differences to name")
+	f.BoolVar(&o.showKeys, "show-keys", false, "print names of keys; they hold identifiers of sessions")
+	return cmd
+}
+
+// adopt runs the adoption of one rule.
+func (a *app) adopt(ctx context.Context, rule string, o adoptOptions) error {
+	p, err := a.loadPlan()
+	if err != nil {
+		return err
+	}
+	index, err := ruleIndex(p, rule)
+	if err != nil {
+		return err
+	}
+	reads, err := sweep.ParseName(o.reads)
+	if err != nil {
+		return misused("--reads target or --reads legacy: the name that the old release read first", "--reads: say which name the old release read")
+	}
+	leave, err := phase.Parse(o.leave)
+	if err != nil || !leave.Parked() {
+		return misused("--leave legacy or --leave prefixed", "--leave %q: a rule is left at legacy or at prefixed", o.leave)
+	}
+	t, err := a.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.close() }() // the sweep has connections of its own
+	strangers, known := otherClients(ctx, t.clients[0], p)
+	if o.execute && !o.stopped && (!known || len(strangers) > 0) {
+		return refuseAdoption(strangers, known)
+	}
+	progress := a.newProgress()
+	result, err := sweep.Adopt(ctx, sweep.AdoptOptions{
+		Client: t.clients[0], Plan: p, Rule: rule, Reads: reads, Leave: leave,
+		Execute: o.execute, Examples: examples(o.examples), OnProgress: progress.report,
+	})
+	if err != nil {
+		return explainSweep(err)
+	}
+	out := adoptJSON{
+		Type: "result", Rule: rule, Reads: reads.String(), Leave: leave, Dry: !o.execute,
+		Differ: result.Differ(), Problems: result.Problems, Moved: result.Moved, Replaced: result.Replaced, Dropped: result.Dropped,
+		Notes: result.Notes, Clients: strangers, ClientsKnown: known,
+	}
+	for _, e := range result.Examples {
+		out.Examples = append(out.Examples, shownProblem(p, index, e, o.showKeys))
+	}
+	out.Next = adoptNext(p, index, o, leave)
+	if a.json {
+		return a.printJSON(out)
+	}
+	a.printAdoption(&out)
+	return nil
+}
+
+// refuseAdoption names who is still there.
+func refuseAdoption(strangers []string, known bool) error {
+	if !known {
+		return &failure{code: exitGate, try: "--assume-stopped, when every process of the old release is stopped",
+			err: fmt.Errorf("the server does not list its clients to this user, so nobody knows whether writers are left")}
+	}
+	return &failure{code: exitGate, try: "stop them, or --assume-stopped when none of them uses this rule's keys",
+		err: fmt.Errorf("%s connected that may write:\n  %s", plural(len(strangers), "client"), strings.Join(strangers, "\n  "))}
+}
+
+// otherClients names the connected clients that are neither this one, nor replicas, nor allowed by
+// the plan. It is false where the server does not tell.
+func otherClients(ctx context.Context, c *redis.Client, p *plan.Plan) ([]string, bool) {
+	conn := c.Conn()
+	defer func() { _ = conn.Close() }() // back to the pool
+	id, err := conn.ClientID(ctx).Result()
+	if err != nil {
+		return nil, false
+	}
+	list, err := conn.ClientList(ctx).Result()
+	if err != nil {
+		return nil, false
+	}
+	return strangersIn(list, id, p.Audit.Allow), true
+}
+
+// strangersIn reads CLIENT LIST.
+func strangersIn(list string, own int64, allow []string) []string {
+	out := []string{}
+	for line := range strings.Lines(list) {
+		fields := make(map[string]string)
+		for word := range strings.FieldsSeq(line) {
+			name, value, _ := strings.Cut(word, "=")
+			fields[name] = value
+		}
+		host := fields["addr"]
+		if i := strings.LastIndexByte(host, ':'); i >= 0 {
+			host = host[:i]
+		}
+		switch {
+		case fields["id"] == "" || fields["id"] == fmt.Sprint(own):
+		case strings.ContainsAny(fields["flags"], "SM"): // a replica, or the primary of this server
+		case strings.HasPrefix(fields["name"], "sentinel-"):
+		case slices.ContainsFunc([]string{fields["user"], fields["name"], fields["addr"], host}, func(s string) bool {
+			return s != "" && slices.Contains(allow, s)
+		}):
+		default:
+			text := fmt.Sprintf("id %s from %s", fields["id"], fields["addr"])
+			for _, name := range []string{"user", "name", "cmd"} {
+				if fields[name] != "" {
+					text += " " + name + " " + fields[name]
+				}
+			}
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// adoptJSON is the result of an adoption.
+type adoptJSON struct {
+	Type         string                `json:"type"`
+	Rule         string                `json:"rule"`
+	Reads        string                `json:"reads"`
+	Leave        phase.Phase           `json:"leave"`
+	Dry          bool                  `json:"dry_run"`
+	Differ       int64                 `json:"differ"`
+	Problems     map[sweep.Class]int64 `json:"problems"`
+	Examples     []problemJSON         `json:"examples,omitempty"`
+	Moved        int64                 `json:"moved"`
+	Replaced     int64                 `json:"replaced"`
+	Dropped      int64                 `json:"dropped"`
+	Notes        []string              `json:"notes,omitempty"`
+	Clients      []string              `json:"other_clients"`
+	ClientsKnown bool                  `json:"other_clients_known"`
+	Next         string                `json:"next"`
+}
+
+// adoptNext is the command after an adoption.
+func adoptNext(p *plan.Plan, rule int, o adoptOptions, leave phase.Phase) string {
+	name := p.Rules[rule].Name
+	switch {
+	case !o.execute:
+		return fmt.Sprintf("rekey adopt %s --reads %s --leave %s --execute", name, o.reads, o.leave)
+	case leave == phase.Legacy:
+		return fmt.Sprintf("rekey purge %s --assume-phase legacy, which proves that no target key is left", name)
+	default:
+		return "rekey plan, which shows that no legacy name is left"
+	}
+}
+
+func (a *app) printAdoption(r *adoptJSON) {
+	would := ""
+	if r.Dry {
+		would = "dry run, "
+	}
+	a.printf("adopt %s (%sthe release read %s names, every key is left at %s)\n", r.Rule, would, r.Reads, r.Leave)
+	a.printf("  %d keys with two names that differ\n", r.Differ)
+	for _, class := range slices.Sorted(maps.Keys(r.Problems)) {
+		a.printf("  %-10s %d\n", class, r.Problems[class])
+		a.printExamples(r.Examples, class)
+	}
+	a.printf("  %d had one name and %s the other\n", r.Moved, tense(r.Dry, "would get", "got"))
+	a.printf("  %d had two, and the one that stays %s the other's value\n", r.Replaced, tense(r.Dry, "would get", "got"))
+	a.printf("  %d had two, and the other one %s removed\n", r.Dropped, tense(r.Dry, "would be", "was"))
+	for _, n := range r.Notes {
+		a.printf("  note: %s\n", n)
+	}
+	if r.Dry && len(r.Clients) > 0 {
+		a.printf("  clients that may write, to be stopped before --execute:\n    %s\n", strings.Join(r.Clients, "\n    "))
+	}
+	a.printf("\nNext: %s\n", r.Next)
+}
+
+func tense(dry bool, would, did string) string {
+	if dry {
+		return would
+	}
+	return did
+}
