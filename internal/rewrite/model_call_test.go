@@ -162,7 +162,13 @@ type builderEngine struct {
 	set     *keyname.Set
 	server  Server
 	builder Builder
+	// skip leaves lines out, for tests in which the search must notice it.
+	skip func(*call, Line) bool
 }
+
+// errDiverged says that the two copies did not answer alike. The application does not
+// see that, but it must never happen.
+var errDiverged = errors.New("the two names answer differently")
 
 func (e *builderEngine) run(s *store, c *call, phases modelPhases, scripted bool) (any, []string, error) {
 	b := &e.builder
@@ -195,6 +201,9 @@ func (e *builderEngine) run(s *store, c *call, phases modelPhases, scripted bool
 			}
 		}
 	}
+	if e.skip != nil {
+		b.Lines = slices.DeleteFunc(b.Lines, func(l Line) bool { return e.skip(c, l) })
+	}
 	return b.fold(s)
 }
 
@@ -218,7 +227,7 @@ func (b *Builder) fold(s *store) (reply any, sent []string, err error) {
 			}
 		case Mirrored:
 			if show(r) != show(reply) {
-				err = fmt.Errorf("the two names answer %s and %s", show(reply), show(r))
+				err = fmt.Errorf("%w: %s and %s", errDiverged, show(reply), show(r))
 			}
 		case Looked:
 			looked = r == 1

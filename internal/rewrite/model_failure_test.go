@@ -29,18 +29,21 @@ type flaw struct {
 
 func TestModelFindsEveryFlaw(t *testing.T) {
 	var file bytes.Buffer
-	for _, f := range slices.Concat(naiveFlaws(), gateFlaws(), besideFlaws(t), treatmentFlaws(), otherFlaws()) {
+	flaws := slices.Concat(naiveFlaws(), gateFlaws(), besideFlaws(t), treatmentFlaws(), otherFlaws())
+	ran := 0
+	for _, f := range flaws {
 		t.Run(f.title, func(t *testing.T) {
 			r := f.find(t)
 			if r.history == nil {
 				t.Fatalf("nothing found in %d states, want a violation", r.states)
 			}
+			ran++
 			t.Logf("%d steps, %d states seen", r.steps, r.states)
 			fmt.Fprintf(&file, "== %s: %d steps\n%s\n\n", f.title, r.steps, strings.Join(r.history, "\n"))
 		})
 	}
-	if t.Failed() {
-		return
+	if ran < len(flaws) {
+		return // some failed, or -run left them out
 	}
 	if *update {
 		if err := os.WriteFile(historiesFile, file.Bytes(), 0o644); err != nil {
@@ -57,7 +60,21 @@ func TestModelFindsEveryFlaw(t *testing.T) {
 }
 
 func searchOf(m *model) func(*testing.T) result {
-	return func(*testing.T) result { return m.search() }
+	return func(*testing.T) result { return m.simplest() }
+}
+
+// simplest looks for a history with as few unusual circumstances as possible, and for one
+// in which the application sees what is wrong.
+func (m *model) simplest() result {
+	var r result
+	for _, try := range []struct{ full, stranger, seen bool }{{false, false, true}, {true, false, true}, {true, true, true}, {true, true, false}} {
+		n := *m
+		n.full, n.stranger, n.seen = try.full && m.full, try.stranger && m.stranger, try.seen
+		if r = n.search(); r.history != nil {
+			break
+		}
+	}
+	return r
 }
 
 // naiveFlaws are those of the plain flag flip, by what the application does.
@@ -65,14 +82,16 @@ func naiveFlaws() []flaw {
 	var out []flaw
 	for _, c := range []struct {
 		title string
+		phase phase.Phase
+		key   symbol
 		calls []string
 	}{
-		{"naive flag flip, a register", []string{"GET k", "SET k w"}},
-		{"naive flag flip, a set", []string{"SMEMBERS k", "SADD k m"}},
-		{"naive flag flip, a session that is deleted", []string{"GET k", "DEL k"}},
-		{"naive flag flip, a counter", []string{"INCR k"}},
+		{"naive flag flip, a register", phase.Legacy, symbol{}, []string{"GET k", "SET k w"}},
+		{"naive flag flip, a set that has members", phase.Legacy, symbol{current, 0}, []string{"SMEMBERS k", "SADD k m"}},
+		{"naive flag flip, a session that is deleted", phase.Dual, symbol{}, []string{"GET k", "SET k w", "DEL k"}},
+		{"naive flag flip, a counter", phase.Legacy, symbol{current, 0}, []string{"INCR k"}},
 	} {
-		out = append(out, flaw{c.title, searchOf(naiveModel(c.calls...))})
+		out = append(out, flaw{c.title, searchOf(naiveModel(c.phase, c.key, c.calls...))})
 	}
 	return out
 }
@@ -110,12 +129,14 @@ func besideFlaws(t *testing.T) []flaw {
 }
 
 // sideBySide is a fleet that stands still in two phases. The key begins with what both
-// phases know well: contents that a whole fleet in either of them can have.
+// phases know well: contents that a whole fleet in either of them can have. Settled beside
+// drain wants more to go wrong: a key that drain has not copied yet, see
+// TestModelSettledBesideDrain.
 func sideBySide(strategy phase.Strategy, a, b phase.Phase, seen map[phase.Phase]map[content]bool) *model {
 	m := newModel(strategy, Server{})
 	m.still, m.start = true, nil
-	for _, c := range sortedContents(seen[a]) {
-		if !seen[b][c] {
+	for _, c := range sortedContents(seen[b]) {
+		if !seen[a][c] && (a != phase.Settled || b != phase.Drain) {
 			continue
 		}
 		for _, moved := range [][instances]bool{{false, true, true}, {true, false, false}} {
@@ -123,6 +144,18 @@ func sideBySide(strategy phase.Strategy, a, b phase.Phase, seen map[phase.Phase]
 		}
 	}
 	return m
+}
+
+// TestModelSettledBesideDrain shows that of the pairs that may not stand beside each other
+// this one wants no more than the gate that settled has anyway.
+func TestModelSettledBesideDrain(t *testing.T) {
+	for _, server := range modelServers {
+		m := newModel(phase.Mirror, server.Server)
+		m.steps = append(m.steps,
+			phase.Step{Strategy: phase.Mirror, From: phase.Settled, To: phase.Drain},
+			phase.Step{Strategy: phase.Mirror, From: phase.Drain, To: phase.Settled, Gates: []phase.Gate{phase.Copied}})
+		hold(t, m)
+	}
 }
 
 func sortedContents(set map[content]bool) []content {

@@ -11,7 +11,7 @@ import (
 // dual write off. The phases that stand for them are legacy, dual and drain.
 //
 // It is kinder than the seed's own code: a read and its fallback, and the two writes, run
-// in one moment here.
+// in one moment here, and a removal counts what either name held.
 type naiveEngine struct{ set *keyname.Set }
 
 func (e *naiveEngine) run(s *store, c *call, phases modelPhases, _ bool) (any, []string, error) {
@@ -28,22 +28,27 @@ func (e *naiveEngine) run(s *store, c *call, phases modelPhases, _ bool) (any, [
 		reply, line := on(false)
 		return reply, []string{line}, nil
 	}
+	_, held := s.keys[legacyName]
 	reply, line := on(true)
 	sent := []string{line}
-	switch reads := c.use.Class == command.ClassRead; {
-	case reads && reply == nil:
-		reply, line = on(false)
+	reads := c.use.Class == command.ClassRead
+	if reads && (reply == nil || reply == "") || !reads && phases[0] == phase.Dual {
+		legacy, line := on(false)
 		sent = append(sent, line)
-	case !reads && phases[0] == phase.Dual:
-		_, line = on(false)
-		sent = append(sent, line)
+		if reads {
+			reply = legacy
+		}
+	}
+	if c.use.Class == command.ClassCount && held {
+		reply = 1
 	}
 	return reply, sent, nil
 }
 
 // naiveModel is the plain flag flip, instance by instance and with no gate, for an
-// application that sends some commands.
-func naiveModel(calls ...string) *model {
+// application that sends some commands, from a state in which nothing is left of an
+// earlier try.
+func naiveModel(p phase.Phase, key symbol, calls ...string) *model {
 	m := newModel(phase.Mirror, Server{})
 	m.engine = &naiveEngine{m.set}
 	m.calls, m.full, m.plain, m.stranger = newCalls(calls...), false, true, false
@@ -51,13 +56,6 @@ func naiveModel(calls ...string) *model {
 	for _, step := range [][2]phase.Phase{{phase.Legacy, phase.Dual}, {phase.Dual, phase.Drain}, {phase.Drain, phase.Dual}, {phase.Dual, phase.Legacy}} {
 		m.steps = append(m.steps, phase.Step{Strategy: phase.Mirror, From: step[0], To: step[1]})
 	}
-	// Nothing is left of an earlier try.
-	for i := 0; i < len(m.start); {
-		if m.start[i].content.target.data != absent {
-			m.start = append(m.start[:i], m.start[i+1:]...)
-		} else {
-			i++
-		}
-	}
+	m.start = []state{{fleet: fleet{from: p, to: p}, content: content{legacy: key, bare: key}}}
 	return m
 }

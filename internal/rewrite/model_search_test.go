@@ -95,8 +95,9 @@ type model struct {
 // result is what a search found.
 type result struct {
 	states, transitions, runs int
-	history                   []string // of the first violation; nil: none
-	steps                     int      // of the history
+	fleets                    map[[2]phase.Phase]bool // phases that stood beside each other
+	history                   []string                // of the first violation; nil: none
+	steps                     int                     // of the history
 	// seen are the contents of the key while some instance is in a phase, whole while
 	// all are.
 	seen, whole map[phase.Phase]map[content]bool
@@ -120,6 +121,7 @@ type origin struct {
 
 func (m *model) search() result {
 	s := &search{model: m, index: map[state]int{}, memo: map[partner][]effect{}}
+	s.result.fleets = map[[2]phase.Phase]bool{}
 	s.result.seen, s.result.whole = map[phase.Phase]map[content]bool{}, map[phase.Phase]map[content]bool{}
 	for _, st := range m.start {
 		s.reach(-1, st, "")
@@ -142,6 +144,7 @@ func (s *search) reach(from int, to state, text string) {
 	s.index[to] = len(s.states)
 	s.states = append(s.states, to)
 	s.back = append(s.back, origin{from, text})
+	s.result.fleets[[2]phase.Phase{to.from, to.to}] = true
 	for i := range instances {
 		note(s.result.seen, to.phaseOf(i), to.content)
 	}
@@ -162,15 +165,20 @@ func (s *search) violate(at int, text, wrong string) {
 	if s.result.history != nil {
 		return
 	}
-	lines := []string{text + "  <- " + wrong}
+	lines := []string{"  !! " + wrong, "  " + text}
 	for at >= 0 && s.back[at].state >= 0 {
-		lines = append(lines, fmt.Sprintf("%-90s | %s", s.back[at].text, s.states[at].content))
+		lines = append(lines, historyLine(s.back[at].text, s.states[at].content))
 		at = s.back[at].state
 	}
-	s.result.steps = len(lines)
-	lines = append(lines, fmt.Sprintf("%-90s | %s", s.states[at].fleet, s.states[at].content))
+	s.result.steps = len(lines) - 1
+	lines = append(lines, historyLine(s.states[at].fleet.String(), s.states[at].content))
 	slices.Reverse(lines)
 	s.result.history = lines
+}
+
+// historyLine shows what happened and what the two names and a bare key hold then.
+func historyLine(text string, c content) string {
+	return fmt.Sprintf("  %-76s %s", text, c)
 }
 
 func (s *search) expand(at int) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/classwaves/rekey/internal/command"
 	"github.com/classwaves/rekey/phase"
 )
 
@@ -50,8 +51,36 @@ func TestModel(t *testing.T) {
 	for _, server := range modelServers {
 		for _, strategy := range strategies {
 			t.Run(fmt.Sprint(strategy, ", ", server.name), func(t *testing.T) {
-				hold(t, newModel(strategy, server.Server))
+				r := hold(t, newModel(strategy, server.Server))
+				for _, a := range phase.Of(strategy) {
+					for _, b := range phase.Of(strategy) {
+						if got, want := r.fleets[[2]phase.Phase{a, b}], phase.Beside(strategy, a, b); got != want {
+							t.Errorf("fleets from %s to %s: got %t, want %t", a, b, got, want)
+						}
+					}
+				}
 			})
+		}
+	}
+}
+
+// TestModelSendsEveryClass holds that no class of commands that runs on keys is left out.
+func TestModelSendsEveryClass(t *testing.T) {
+	for name, calls := range map[string][]call{"one key": singleCalls, "two keys": doubleCalls} {
+		got := map[command.Class]bool{}
+		relative := false
+		for _, c := range calls {
+			got[c.use.Class] = true
+			relative = relative || c.use.RelativeTTL
+		}
+		for class := command.ClassRead; class <= command.ClassCount; class++ {
+			// An effect is chosen for one key: SPOP and XADD have no other.
+			if want := name == "one key" || class != command.ClassEffect; got[class] != want {
+				t.Errorf("%s: class %s: got %t, want %t", name, class, got[class], want)
+			}
+		}
+		if want := name == "one key"; relative != want {
+			t.Errorf("%s: relative TTL: got %t, want %t", name, relative, want)
 		}
 	}
 }
