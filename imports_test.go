@@ -54,6 +54,7 @@ var ranks = map[string]int{
 	"internal/clienttest": testOnly,
 	"internal/faulttest":  testOnly,
 	"internal/difftest":   testOnly,
+	"internal/walktest":   testOnly,
 }
 
 // pure packages decide what is right. They see no network, file, clock, lock or deadline, so that
