@@ -1,0 +1,216 @@
+package walktest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/rueidis"
+
+	"github.com/classwaves/rekey"
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/phase"
+	"github.com/classwaves/rekey/plan"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
+
+// testPlan has a rule of each strategy; the rule's name is what its keys begin with.
+const testPlan = `
+version: 1
+environment: test
+rules:
+  - {name: mirror, legacy: "mirror:{id...}", target: "cw:{env}:mirror:{id...}", strategy: mirror}
+  - {name: move, legacy: "move:{id...}", target: "cw:{env}:move:{id...}", strategy: move}
+`
+
+// target is the target name of a key.
+func target(key string) string { return "cw:test:" + key }
+
+// instance is one process of the application.
+type instance struct {
+	r       *rekey.Rekey
+	source  *rekey.Manual
+	clients []client
+}
+
+// fleet is the instances, and the operator who takes them from phase to phase.
+type fleet struct {
+	plan      *plan.Plan
+	bare      *redis.Client // for the operator's sweeps
+	instances []*instance
+	rng       *rand.Rand
+
+	pause   int64 // operations between two changes
+	omit    map[phase.Gate]bool
+	hasty   bool // takes every change for reached at once
+	skipped int  // sweeps that were left out
+}
+
+const instances = 4
+
+// newFleet opens the instances, each with the address at which it finds the server, and two
+// workers' worth of clients.
+func newFleet(t *testing.T, server *redistest.Server, seed uint64, addr func(instance int) string) *fleet {
+	t.Helper()
+	p, err := plan.Parse("walk.yaml", []byte(testPlan), os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{plan: p, bare: server.Client(), rng: rand.New(rand.NewPCG(seed, 1<<32)), pause: 120}
+	for i := range instances {
+		in := &instance{source: rekey.NewManual(nil)}
+		if in.r, err = rekey.Open(t.Context(), p, rekey.WithSource(in.source)); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			for _, c := range in.clients {
+				_ = c.close() // one whose connection was cut says so
+			}
+			if err := in.r.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		to := addr(i)
+		three := newGoRedis(redis.Options{Addr: to, Dialer: in.r.Dialer(nil)})
+		two := newGoRedis(redis.Options{Addr: to, Dialer: in.r.Dialer(nil), Protocol: 2})
+		rue, err := newRueidis(rueidis.ClientOption{InitAddress: []string{to}, DialCtxFn: in.r.DialCtxFn()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.clients = []client{three, two, rue}
+		f.instances = append(f.instances, in)
+	}
+	return f
+}
+
+func direct(server *redistest.Server) func(int) string {
+	return func(int) string { return server.Addr() }
+}
+
+// clients are those of all instances.
+func (f *fleet) clients() (all []client) {
+	for _, in := range f.instances {
+		all = append(all, in.clients...)
+	}
+	return all
+}
+
+// any is one of the clients.
+func (f *fleet) any() client {
+	all := f.clients()
+	return all[f.rng.IntN(len(all))]
+}
+
+// step takes the whole fleet over one step: the sweeps of its gates while all are in the first
+// phase, then one instance after the other, each with traffic before the next, and at last waits
+// until nothing of the first phase is under way.
+func (f *fleet) step(ctx context.Context, tr *traffic, rule string, from, to phase.Phase) error {
+	i, _ := f.plan.Index(rule)
+	step, ok := phase.StepBetween(f.plan.Rules[i].Strategy, from, to)
+	if !ok && len(f.omit) == 0 && !f.hasty {
+		return fmt.Errorf("%s has no step from %v to %v", rule, from, to)
+	}
+	for _, gate := range append(step.Gates, step.Asked...) {
+		if f.omit[gate] {
+			f.skipped++
+			continue
+		}
+		if err := f.prove(ctx, rule, from, gate); err != nil {
+			return fmt.Errorf("gate %v of %v to %v: %w", gate, from, to, err)
+		}
+	}
+	for _, n := range f.rng.Perm(len(f.instances)) {
+		f.instances[n].source.Set(map[string]phase.Phase{rule: to})
+		if err := tr.more(f.pause); err != nil {
+			return err
+		}
+	}
+	for _, in := range f.instances {
+		if err := f.reached(ctx, in, rule, to); err != nil {
+			return fmt.Errorf("%v to %v: %w", from, to, err)
+		}
+	}
+	return tr.readAll(f.any())
+}
+
+// reached waits until an instance is in a phase and nothing of an earlier one is under way.
+func (f *fleet) reached(ctx context.Context, in *instance, rule string, p phase.Phase) error {
+	if err := until(ctx, "phase "+p.String(), func() (bool, error) { return in.r.Phases()[rule] == p, nil }); err != nil {
+		return err
+	}
+	if f.hasty {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return in.r.WaitReached(ctx)
+}
+
+// route is the phases that a rule goes through.
+type route struct {
+	rule   string
+	phases []phase.Phase
+}
+
+// walk takes the rules over their routes; where there are several, a step of one comes between
+// those of another.
+func (f *fleet) walk(ctx context.Context, tr *traffic, routes ...route) error {
+	at := make([]int, len(routes))
+	for {
+		var open []int
+		for i, r := range routes {
+			if at[i]+1 < len(r.phases) {
+				open = append(open, i)
+			}
+		}
+		if len(open) == 0 {
+			return nil
+		}
+		i := open[f.rng.IntN(len(open))]
+		r := routes[i]
+		if err := f.step(ctx, tr, r.rule, r.phases[at[i]], r.phases[at[i]+1]); err != nil {
+			return fmt.Errorf("rule %s: %w", r.rule, err)
+		}
+		at[i]++
+		// Only sealed is guarded by a gate against what strangers write.
+		if rest := r.phases[at[i]:]; rest[0] == phase.Prefixed && len(rest) > 1 && rest[1] == phase.Sealed {
+			if err := f.plantStrays(ctx, tr, r.rule); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// plantLeftovers writes what an earlier try left under the target names: values that nobody may see.
+func (f *fleet) plantLeftovers(ctx context.Context, tr *traffic) error {
+	return tr.each(func(k kind, key string) error {
+		return f.bare.Do(ctx, anys(append([]string{k.stale[0], target(key)}, k.stale[1:]...))...).Err()
+	})
+}
+
+// plantStrays writes under the legacy names of a rule that is all prefixed, as a program does that
+// nobody has told. The gates of the way back keep it from being read.
+func (f *fleet) plantStrays(ctx context.Context, tr *traffic, rule string) error {
+	return tr.each(func(k kind, key string) error {
+		if !strings.HasPrefix(key, rule+":") {
+			return nil
+		}
+		return f.bare.Do(ctx, anys(append([]string{k.stale[0], key}, k.stale[1:]...))...).Err()
+	})
+}
+
+// divergences are replays whose two replies differed, in all instances.
+func (f *fleet) divergences() (n uint64) {
+	for _, in := range f.instances {
+		for _, s := range in.r.Stats().Rules {
+			n += s.Divergences
+		}
+	}
+	return n
+}
