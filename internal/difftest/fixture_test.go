@@ -26,9 +26,11 @@ var fixtures = map[byte][]string{
 	'w': {"vadd %k values 3 1 0 0 m1", "vadd %k values 3 0 1 0 m2", "vadd %k values 3 0 0 1 m3"},
 }
 
-// smallEncodings make the data of the fixtures big enough for the encodings of big data: some
-// keys are above the limits and some below.
-var smallEncodings = []string{
+// settings of both servers. The data of the fixtures are big enough for the encodings of big data:
+// some keys are above the limits and some below. And a server notices at the next tick only that a
+// client has waited long enough.
+var settings = []string{
+	"hz 500",
 	"hash-max-listpack-entries 3", "zset-max-listpack-entries 3", "set-max-intset-entries 3", "list-max-listpack-size 4",
 }
 

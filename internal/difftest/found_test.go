@@ -6,7 +6,7 @@ import (
 )
 
 // found are sequences in which these tests once found the engine to differ, as they were shrunk.
-// They run in every phase and every pair of phases, in both protocols.
+// They run in every phase and every pair of phases, in both protocols, also at full memory.
 var found = []struct{ what, lines string }{
 	{"a blocking command that is malformed, where there is no key", `
 		0> bzmpop 0.01 2 a:z2 b:z2
@@ -19,6 +19,13 @@ var found = []struct{ what, lines string }{
 		1> xgroup create a:x1 g1 0`},
 	{"nothing to take from one key while the other is there", `
 		0> blmove a:l2 a:l1 left right 0.01`},
+	{"a read that may write, and does not", `
+		0> getex a:s1
+		0> bitfield a:b1 get u8 0
+		1> georadius a:g1 15 37 200 km asc`},
+	{"a write of a key that has no rule, and of one that has and is read", `
+		0> sunionstore n:e1 a:e1 a:e2
+		1> pfmerge n:p1 a:p1`},
 	{"session commands with a word too many or too few", `
 		0> watch
 		0> multi
@@ -28,6 +35,10 @@ var found = []struct{ what, lines string }{
 		0> incr a:n1
 		0> multi now
 		0> get a:n1`},
+	{"deleted entries of a group between WATCH and MULTI", `
+		0> xtrim a:x1 maxlen 2
+		1> watch a:s1
+		1> xreadgroup group g1 c1 streams a:x1 0`},
 	{"nulls inside an array between WATCH and MULTI", `
 		1> watch a:s1
 		1> bitfield a:b1 set u2 0 3 overflow fail incrby u2 0 1 get u2 0
@@ -40,11 +51,12 @@ var found = []struct{ what, lines string }{
 
 func TestFound(t *testing.T) {
 	w := newWorld(t)
+	defer w.setMemory(anyMemory)
 	for _, f := range found {
 		steps := stepsOf(f.lines)
 		for _, a := range pairs() {
 			for i := range 4 {
-				s := setting{a: a, b: a, protos: [2]int{2 + i%2, 2 + i%2}, load: uint64(i)}
+				s := setting{a: a, b: a, protos: [2]int{2 + i%2, 2 + i%2}, load: uint64(i), full: i >= 2}
 				c := newCounts()
 				problem, err := w.runSequence(s, steps, c)
 				if err != nil {

@@ -56,6 +56,11 @@ func (r *run) untilGone(s step) error {
 	return nil
 }
 
+// picks says that a step takes random members of a set.
+func (r *run) picks(s step) bool {
+	return nameOf(plain(s.words)) == "spop" && r.multi[s.conn] == nil
+}
+
 // pick is SPOP: the bare server is told to remove what the engine's picked, and must have had it.
 func (r *run) pick(s step) (problem string, err error) {
 	if err := r.other[s.conn].send(r.engineWords(s.words)); err != nil {
@@ -65,6 +70,10 @@ func (r *run) pick(s step) (problem string, err error) {
 	if err != nil {
 		return "", err
 	}
+	return r.picked(s, got)
+}
+
+func (r *run) picked(s step, got []byte) (problem string, err error) {
 	v, _, err := resp.Parse(got)
 	if err != nil {
 		return "", err

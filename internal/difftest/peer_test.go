@@ -45,11 +45,17 @@ func dialEngine(t testing.TB, s *redistest.Server, rules *intercept.Rules) *wire
 	return newWire(intercept.NewConn(dialBare(t, s), rules, intercept.Hooks{}))
 }
 
-func (w *wire) send(words []string) error {
+func (w *wire) send(words []string) error { return w.sendAll([][]string{words}) }
+
+func (w *wire) sendAll(commands [][]string) error {
+	var b []byte
+	for _, words := range commands {
+		b = resp.AppendCommand(b, asArgs(words...)...)
+	}
 	if err := w.conn.SetDeadline(time.Now().Add(replyWithin)); err != nil {
 		return fmt.Errorf("set a deadline: %w", err)
 	}
-	_, err := w.conn.Write(resp.AppendCommand(nil, asArgs(words...)...))
+	_, err := w.conn.Write(b)
 	return err
 }
 

@@ -21,6 +21,7 @@ type setting struct {
 	load      uint64 // seed of where the data lie
 	vectors   bool
 	twoCopies bool // the data lie under both names wherever they may
+	full      bool // no memory is left on either server
 	// dial opens connection i of the side that is compared with the bare server; nil: the engine.
 	dial func(i int) peer
 }
@@ -44,6 +45,7 @@ type run struct {
 	rules   [2]*intercept.Rules
 	multi   [2]*[][]word // the commands of an open MULTI
 	watch   [2]bool
+	doomed  [2]bool // the engine refused a command of the open MULTI
 	skew    time.Duration
 	counts  *counts
 	began   time.Time // of the present step
@@ -55,10 +57,11 @@ type counts struct {
 	succeeded        map[string]int
 	failed           map[string]int
 	abortedAgain     int // transactions that were sent again
+	refusedWhenFull  map[string]int
 }
 
 func newCounts() *counts {
-	return &counts{succeeded: make(map[string]int), failed: make(map[string]int)}
+	return &counts{succeeded: make(map[string]int), failed: make(map[string]int), refusedWhenFull: make(map[string]int)}
 }
 
 func (c *counts) add(words []word, reply resp.Value) {
@@ -111,6 +114,10 @@ func (w *world) runSequence(s setting, steps []step, c *counts) (*failure, error
 }
 
 func (w *world) begin(s setting, c *counts) (*run, error) {
+	if s.full {
+		defer w.setMemory(fullMemory)
+	}
+	w.setMemory(anyMemory)
 	load := w.load
 	if s.twoCopies {
 		load = w.loadTwice
@@ -152,11 +159,11 @@ func (r *run) end() {
 func (r *run) left(s step) bool {
 	inMulti := r.multi[s.conn] != nil
 	switch name := nameOf(plain(s.words)); {
-	case inMulti && (s.served != nil || s.expires):
+	case (inMulti || r.setting.full) && (s.served != nil || s.expires):
 		return true
 	case s.served != nil && (r.watch[s.conn] || r.multi[1-s.conn] != nil):
 		return true
-	case r.watch[s.conn] && !inMulti && noScript(plain(s.words)):
+	case (r.watch[s.conn] || r.setting.full) && !inMulti && noScript(plain(s.words)):
 		return true
 	case inMulti && name == "spop":
 		return len(s.words) < 3 || s.words[2].text != "1000"
@@ -180,7 +187,9 @@ func (r *run) step(s step) (problem string, err error) {
 	switch {
 	case s.served != nil:
 		return r.serve(s)
-	case nameOf(plain(s.words)) == "spop" && r.multi[s.conn] == nil:
+	case r.setting.full:
+		return r.stepAtFullMemory(s)
+	case r.picks(s):
 		return r.pick(s)
 	}
 	if err := r.other[s.conn].send(r.engineWords(s.words)); err != nil {
@@ -260,8 +269,8 @@ func (r *run) judge(s step, got, want []byte) (problem string, err error) {
 	} else {
 		r.counts.add(s.words, wantValue)
 	}
-	if r.watch[s.conn] && queued == nil {
-		gotValue, wantValue = fromLua(gotValue), fromLua(wantValue)
+	if (r.watch[s.conn] || r.setting.full) && queued == nil {
+		gotValue, wantValue = fromLua(gotValue), fromLua(respelled(s.words, wantValue))
 	}
 	return r.compare(s.words, gotValue, wantValue, queued != nil), nil
 }
@@ -361,7 +370,7 @@ func (r *run) finish() (string, error) {
 		}
 		for rule := range rules.Stats.Rules {
 			s := &rules.Stats.Rules[rule]
-			if d, f, u := s.Divergences.Load(), s.Refused.Load(), s.Uncopied.Load(); d+f+u > 0 {
+			if d, f, u := s.Divergences.Load(), s.Refused.Load(), s.Uncopied.Load(); d+f > 0 || u > 0 && !r.setting.full {
 				found = append(found, fmt.Sprintf("connection %d, rule %d: %d divergences, %d refused, %d uncopied", i, rule, d, f, u))
 			}
 		}

@@ -137,10 +137,8 @@ func fieldExpiries(conn *wire, key string, all resp.Value) (map[string]int64, er
 
 // pipeline asks many commands at once.
 func pipeline(conn *wire, commands [][]string) ([]resp.Value, error) {
-	for _, c := range commands {
-		if err := conn.send(c); err != nil {
-			return nil, err
-		}
+	if err := conn.sendAll(commands); err != nil {
+		return nil, err
 	}
 	values := make([]resp.Value, len(commands))
 	for i := range commands {

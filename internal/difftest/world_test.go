@@ -34,7 +34,7 @@ func newWorld(t testing.TB) *world {
 		w.known[strings.Replace(string(v.Str), "|", " ", 1)] = true
 	}
 	for _, admin := range []*wire{w.adminBare, w.adminEngine} {
-		for _, setting := range smallEncodings {
+		for _, setting := range settings {
 			must(t, admin, append([]string{"CONFIG", "SET"}, strings.Fields(setting)...)...)
 		}
 		must(t, admin, "FUNCTION", "LOAD", library)

@@ -256,7 +256,7 @@ func (s *Session) describe(e *entry, c *command.Command, rc *rewrite.Command) {
 	e.rule, e.class = s.rule(), rc.Use.Class
 	e.denyOOM = c.Flags&command.DenyOOM != 0
 	for i := range s.keys {
-		e.write = e.write || s.keys[i].Write && s.keys[i].Rule >= 0
+		e.write = e.write || s.keys[i].Write && rc.Use.Class != command.ClassRead
 	}
 	switch rc.Use.Names {
 	case command.NamesFirst:

@@ -41,7 +41,7 @@ type entry struct {
 	mute    bool   // the application does not want the reply
 	version uint64 // of the table under which it was sent
 	rule    int
-	write   bool // changes keys of rule
+	write   bool // changes keys
 	denyOOM bool
 	class   command.Class
 	names   names

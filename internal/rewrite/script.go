@@ -20,12 +20,16 @@ var ErrNestedScript = errors.New("rekey: a script or function needs lines beside
 // to the client as the server would have. ARGV[1] is the protocol, ARGV[2] the
 // number of elements of an array that may hold nulls. Replies are taken as RESP3,
 // where doubles, maps and sets have tables of their own, and given back with the
-// switch at 2, where false is a null also inside an array.
+// switch at 2, where false is a null also inside an array. XREADGROUP has nulls deep
+// inside, for entries that were deleted, so its map is made here.
 const scriptCall = `local function c(a)
-if ARGV[1]=='3' then redis.setresp(3) end
+local group=ARGV[1]=='3' and string.lower(a[1])=='xreadgroup'
+if ARGV[1]=='3' and not group then redis.setresp(3) end
 local r=redis.pcall(unpack(a))
 redis.setresp(2)
 if r==nil then r=false end
+if group and type(r)=='table' and not r.err then
+local m={} for i=1,#r do m[r[i][1]]=r[i][2] end return {map=m} end
 if type(r)=='table' and not r.err then for i=1,tonumber(ARGV[2]) do if r[i]==nil then r[i]=false end end end
 return r end
 `
