@@ -1,6 +1,7 @@
 package sweep_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -266,6 +267,31 @@ func TestControlKeysAreNobodys(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNeighboursUnderTheSameGlob: a glob cannot say that {id} has no colon, so it matches the other rule's names too.
+func TestNeighboursUnderTheSameGlob(t *testing.T) {
+	p := parse(t, `
+version: 1
+environment: test
+rules:
+  - {name: users, legacy: "user:{id}", target: "cw:{env}:user:{id}"}
+  - {name: carts, legacy: "user:{id}:cart:{n}", target: "cw:{env}:user:{id}:cart:{n}"}
+`)
+	for _, c := range []struct {
+		kind  sweep.Kind
+		phase phase.Phase
+	}{{sweep.Purge, phase.Guard}, {sweep.Backfill, phase.Dual}, {sweep.Reverse, phase.Dual}, {sweep.Cleanup, phase.Sealed}, {sweep.Verify, phase.Dual}} {
+		client := redistest.Shared(t).Client()
+		for _, name := range []string{"user:1:cart:1", "cw:test:user:1:cart:2", "user:2:cart:2", "cw:test:user:2:cart:2", "user:", "user:1:x"} {
+			do(t, client, "SET", name, "neighbour")
+		}
+		before := keyspace(t, client)
+		r := run(t, sweep.Options{Client: client, Plan: p, Rule: "users", Kind: c.kind, Phase: c.phase, Execute: true, Repair: c.kind == sweep.Verify})
+		if after := keyspace(t, client); !maps.Equal(after, before) || r.Matched != 0 || r.Seen == 0 {
+			t.Errorf("%v: got %v, %d of %d names taken for the rule's; want %v and none", c.kind, after, r.Matched, r.Seen, before)
+		}
 	}
 }
 

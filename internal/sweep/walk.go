@@ -1,9 +1,9 @@
 package sweep
 
 import (
-	"bytes"
 	"context"
 	"slices"
+	"strings"
 )
 
 // side is one of the two names of a logical key.
@@ -75,15 +75,12 @@ func (r *run) walk(ctx, work context.Context, l *link, p pass) error {
 }
 
 // keys picks the names that are this rule's on this side, and gives each its other name. A name of another rule, a
-// target-looking name that is none, and rekey's own names are nobody's: a catch-all rule must not purge its own
-// controller.
+// target-looking name that is none, and rekey's own names are nobody's, which [keyname.Set.Find] knows: a catch-all rule
+// must not purge its own controller.
 func (r *run) keys(names []string, s side) []key {
 	keys := make([]key, 0, len(names))
 	for _, text := range names {
 		name := []byte(text)
-		if bytes.HasPrefix(name, r.names.Control()) {
-			continue
-		}
 		rule, target := r.names.Find(name)
 		if rule != r.rule || target != (s == targetSide) {
 			continue
@@ -97,6 +94,6 @@ func (r *run) keys(names []string, s side) []key {
 		}
 	}
 	// SCAN may give a name twice in one page, and commands of one pipeline should not meet themselves.
-	slices.SortFunc(keys, func(a, b key) int { return bytes.Compare([]byte(a.legacy), []byte(b.legacy)) })
+	slices.SortFunc(keys, func(a, b key) int { return strings.Compare(a.legacy, b.legacy) })
 	return slices.Compact(keys)
 }
