@@ -19,7 +19,17 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/histories.txt anew")
 
-const historiesFile = "testdata/histories.txt"
+const (
+	historiesFile   = "testdata/histories.txt"
+	historiesLegend = `What goes wrong when something is left out of the protocol: the shortest history of each,
+found by the search in model_test.go. Written by go test ./internal/rewrite -run TestModelFindsEveryFlaw -update
+
+A, B and C are the instances; k:1 is the legacy name L and cw:k:1 the target name P. On the right is what the
+two names hold behind the step, and what a bare key would hold: v is the current value, "old" any other, @1 a
+moment of expiry. Values are named anew behind each step.
+
+`
+)
 
 // flaw is one thing left out.
 type flaw struct {
@@ -28,7 +38,7 @@ type flaw struct {
 }
 
 func TestModelFindsEveryFlaw(t *testing.T) {
-	var file bytes.Buffer
+	file := bytes.NewBufferString(historiesLegend)
 	flaws := slices.Concat(naiveFlaws(), gateFlaws(), besideFlaws(t), treatmentFlaws(), otherFlaws())
 	ran := 0
 	for _, f := range flaws {
@@ -39,7 +49,7 @@ func TestModelFindsEveryFlaw(t *testing.T) {
 			}
 			ran++
 			t.Logf("%d steps, %d states seen", r.steps, r.states)
-			fmt.Fprintf(&file, "== %s: %d steps\n%s\n\n", f.title, r.steps, strings.Join(r.history, "\n"))
+			fmt.Fprintf(file, "== %s: %d steps\n%s\n\n", f.title, r.steps, joined(r.history))
 		})
 	}
 	if ran < len(flaws) {

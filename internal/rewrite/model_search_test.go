@@ -52,6 +52,8 @@ type vigil struct {
 	phase phase.Phase
 	// blind: the bare key changed and no name that is watched did.
 	blind bool
+	// visited is the name that SCAN came to.
+	visited touch
 }
 
 type vigilKind uint8
@@ -60,6 +62,7 @@ const (
 	noVigil  vigilKind = iota
 	watching           // WATCH k, and EXEC is still to come
 	caching            // the client holds the reply of GET k until an invalidation
+	scanning           // a walk of SCAN came to one name and found nothing there
 )
 
 // state is one state of the model.
@@ -83,6 +86,8 @@ type model struct {
 	// patient: a WATCH does not hold up the walk, nor does the walk end it; EXEC looks
 	// only whether the phase is the one at WATCH.
 	patient bool
+	// scans: instance A makes a walk of SCAN in this phase, and there is no other vigil.
+	scans phase.Phase
 	// still: the fleet stays as it is.
 	still bool
 	start []state
@@ -193,7 +198,10 @@ func (s *search) expand(at int) {
 		}
 	}
 	s.events(at, st)
-	if !s.plain {
+	switch {
+	case s.scans != 0:
+		s.scan(at, st)
+	case !s.plain:
 		s.vigils(at, st)
 	}
 }
@@ -237,8 +245,10 @@ func (s *search) moves(at int, st state) {
 // moved reaches the state in which an instance has changed its phase.
 func (s *search) moved(at int, to state, who int) {
 	text := fmt.Sprintf("%c goes to %s", 'A'+who, to.phaseOf(who))
-	if who == 0 && to.vigil.kind == caching {
-		to.vigil = vigil{} // a session drops the client's cache when phases change
+	if who == 0 && to.vigil.kind != watching {
+		// A session drops the client's cache when phases change; a cursor kept across
+		// phases is not covered.
+		to.vigil = vigil{}
 	}
 	if to.moved == [instances]bool{true, true, true} {
 		to.from, to.moved = to.to, [instances]bool{}
@@ -250,88 +260,6 @@ func (s *search) moved(at int, to state, who int) {
 		}
 	}
 	s.reach(at, to, text)
-}
-
-func bit(g phase.Gate) uint16 { return 1 << g }
-
-func provenAll(proven uint16, gates []phase.Gate) bool {
-	for _, g := range gates {
-		if proven&bit(g) == 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// sweeps visit the key once, at any moment while the whole fleet is in one phase.
-func (s *search) sweeps(at int, st state) {
-	p := st.whole()
-	if p == 0 {
-		return
-	}
-	for _, step := range s.steps {
-		if step.From != p {
-			continue
-		}
-		for _, g := range step.Gates {
-			visited := newStore()
-			st.content.load(visited, legacyName, targetName)
-			proven := visits[g](visited)
-			to := st
-			if proven {
-				to.proven |= bit(g)
-			}
-			s.follow(at, to, effect{
-				to:      s.after(visited, st.content),
-				touched: touched(visited), text: fmt.Sprintf("%s (%s) visits the key", g.Sweep(), g),
-			})
-		}
-	}
-}
-
-// after is the content of a key that something else than a command changed.
-func (s *search) after(physical *store, from content) content {
-	bare := newStore()
-	from.bare.load(bare, legacyName)
-	c, _ := s.contents(physical, bare, from)
-	return c
-}
-
-// visits are the sweeps' visits to one key; each says whether its gate holds for the key.
-var visits = map[phase.Gate]func(*store) bool{
-	phase.NoTarget: func(s *store) bool { s.remove(targetName); return true },
-	phase.Copied:   func(s *store) bool { s.send("COPY", legacyName, targetName); return true },
-	phase.NoLegacy: func(s *store) bool {
-		if s.has(targetName) {
-			s.remove(legacyName)
-		}
-		return !s.has(legacyName)
-	},
-	phase.NoStray: func(s *store) bool {
-		if !s.has(targetName) {
-			s.remove(legacyName)
-		}
-		return true
-	},
-	phase.Reversed: func(s *store) bool { s.send("COPY", targetName, legacyName, "REPLACE"); return true },
-	phase.Relocated: func(s *store) bool {
-		s.send("RENAMENX", legacyName, targetName)
-		return !s.has(legacyName)
-	},
-	phase.Returned: func(s *store) bool {
-		s.send("RENAMENX", targetName, legacyName)
-		return !s.has(targetName)
-	},
-}
-
-func (s *store) has(name string) bool { _, ok := s.keys[name]; return ok }
-
-func (s *store) send(words ...string) any {
-	var args [][]byte
-	for _, w := range words {
-		args = append(args, []byte(w))
-	}
-	return s.do(args)
 }
 
 // commands are an application's, sent through one instance.
@@ -362,7 +290,13 @@ func (s *search) commands(at int, st state, who int, p phase.Phase) {
 // follow reaches the state after an effect, and sees whether the vigil noticed it.
 func (s *search) follow(at int, st state, e effect) {
 	st.content = e.to
-	if st.vigil.kind != noVigil {
+	switch {
+	case st.vigil.kind == noVigil:
+	case st.vigil.kind == scanning:
+		if e.to.bare.data == absent {
+			st.vigil = vigil{} // the key was not there all the time
+		}
+	default:
 		if s.watched(st.vigil)&e.touched != 0 {
 			st.vigil = vigil{} // EXEC will answer nil; the cached reply is dropped
 		} else if e.changed {

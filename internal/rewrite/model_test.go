@@ -13,6 +13,24 @@ import (
 	"github.com/classwaves/rekey/phase"
 )
 
+// The model test searches every state that one logical key can be in while a fleet walks
+// from phase to phase and back. What it runs is the code of this package: each command
+// goes through the command table and the Builder, its lines and scripts run on a small
+// server (model_store_test.go, model_script_test.go), and the reply that the application
+// would get must be one that a bare key gives at that moment (model_effect_test.go). All
+// that the protocol sends for a command runs at one moment, so that this is all that
+// linearizability asks.
+//
+// A state is the phases of three instances, the gates that are proven, what the two names
+// hold compared with the bare key, and what one connection waits for: a WATCH, a
+// client-side cache (model_search_test.go). Values are named by whether they are the
+// current one, so the states are finite, and the search ends when there is no other.
+// Beside commands there are steps, sweeps (model_sweep_test.go), expiry, eviction, full
+// memory, a stranger (model_event_test.go).
+//
+// On a server that evicts, a key of which one copy was dropped may be missing, and may be
+// seen again; what is seen is never an old value.
+
 // newModel is the protocol of a strategy on a kind of server.
 func newModel(strategy phase.Strategy, server Server) *model {
 	set := modelSet()
@@ -94,10 +112,12 @@ func hold(t *testing.T, m *model) result {
 	r := m.search()
 	t.Logf("%d states, %d transitions, %d commands judged, %v", r.states, r.transitions, r.runs, time.Since(began).Round(time.Millisecond))
 	if r.history != nil {
-		t.Errorf("violated:\n%s", strings.Join(r.history, "\n"))
+		t.Errorf("violated:\n%s", joined(r.history))
 	}
 	return r
 }
+
+func joined(history []string) string { return strings.Join(history, "\n") }
 
 // TestModelOfTwoKeys adds the commands of two keys. The other key is under no rule, or
 // under a rule of its own in any phase of either strategy and with any content that the
