@@ -71,7 +71,7 @@ func (p pair) placements() []placement {
 		return []placement{underLegacy, underBoth}
 	case p.has(phase.Prefixed): // no legacy key
 		return []placement{underTarget}
-	case p.has(phase.Settled, phase.Sealed): // every key has its target copy
+	case p.has(phase.Settled, phase.Sealed) && !(p.has(phase.Settled) && p.has(phase.Drain)): // every key has its target copy
 		return []placement{underTarget, underBoth}
 	default: // dual, drain
 		return []placement{underLegacy, underTarget, underBoth}

@@ -42,7 +42,11 @@ func dialBare(t testing.TB, s *redistest.Server) net.Conn {
 // dialEngine opens a connection with rules of its own, as another instance would.
 func dialEngine(t testing.TB, s *redistest.Server, rules *intercept.Rules) *wire {
 	t.Helper()
-	return newWire(intercept.NewConn(dialBare(t, s), rules, intercept.Hooks{}))
+	return newWire(newEngine(dialBare(t, s), rules))
+}
+
+func newEngine(conn net.Conn, rules *intercept.Rules) net.Conn {
+	return intercept.NewConn(conn, rules, intercept.Hooks{})
 }
 
 func (w *wire) send(words []string) error { return w.sendAll([][]string{words}) }
