@@ -140,8 +140,7 @@ func TestVerdictThatIsRemovedWhileItsSweepRuns(t *testing.T) {
 func TestVerdictWaitsForReplicas(t *testing.T) {
 	server := redistest.Start(t)
 	replica := server.Replica()
-	// No connection is used twice, so that the last one has written nothing of the sweep's.
-	client := server.Client(func(o *redis.Options) { o.ConnMaxIdleTime = 1 })
+	client := server.Client()
 	do(t, client, "SET", "thing:1", "v")
 	o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, ReplicaTimeout: 5 * time.Second}
 	r := run(t, o)
