@@ -55,6 +55,7 @@ Exit codes: 0 done, 1 failed or violated, 2 usage or plan, 3 a gate does not hol
 	flags.BoolVar(&a.json, "json", false, "print JSON")
 
 	root.AddCommand(
+		newDemo(a),
 		newFlags(a),
 		newPlan(a),
 		newSweep(a, sweep.Purge),

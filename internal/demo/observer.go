@@ -44,7 +44,7 @@ type Sweep struct {
 	At      time.Duration `json:"-"`
 	Kind    string        `json:"kind"`
 	Proves  string        `json:"proves"` // what holds when the gate does
-	Rules   int           `json:"rules"`
+	Rules   []string      `json:"rules"`
 	Matched int64         `json:"matched"`
 	Changed int64         `json:"changed"`
 	Part    float64       `json:"part"` // how much of it is done, 0 to 1

@@ -196,7 +196,7 @@ func (d *demo) prove(ctx context.Context, strategy phase.Strategy, at phase.Phas
 	rules := d.rules(strategy)
 	// Cleanup removes before the step to prefixed and only looks before a step back.
 	execute := gate == phase.NoLegacy
-	told := Sweep{Kind: kind.String(), Proves: gate.Proves(), Rules: len(rules)}
+	told := Sweep{Kind: kind.String(), Proves: gate.Proves(), Rules: rules}
 	for i, rule := range rules {
 		result, err := d.sweep(ctx, sweep.Options{Rule: rule, Kind: kind, Phase: at, Execute: execute}, told, float64(i)/float64(len(rules)))
 		if err != nil {
@@ -213,11 +213,11 @@ func (d *demo) prove(ctx context.Context, strategy phase.Strategy, at phase.Phas
 	return nil
 }
 
-// rules are the names of a strategy's rules.
-func (d *demo) rules(strategy phase.Strategy) []string {
+// rules are the names of some strategies' rules.
+func (d *demo) rules(strategies ...phase.Strategy) []string {
 	var names []string
 	for _, rule := range d.plan.Rules {
-		if rule.Strategy == strategy {
+		if slices.Contains(strategies, rule.Strategy) {
 			names = append(names, rule.Name)
 		}
 	}
@@ -262,7 +262,7 @@ func (d *demo) leaveNothing(ctx context.Context, at stage) error {
 	if d.Naive {
 		return nil
 	}
-	told := Sweep{Kind: sweep.Purge.String(), Proves: phase.NoTarget.Proves(), Rules: len(d.plan.Rules)}
+	told := Sweep{Kind: sweep.Purge.String(), Proves: phase.NoTarget.Proves(), Rules: d.rules(phase.Mirror, phase.Relocate)}
 	for i, rule := range d.plan.Rules {
 		o := sweep.Options{Rule: rule.Name, Kind: sweep.Purge, Phase: at.of(rule.Strategy), Execute: true}
 		result, err := d.sweep(ctx, o, told, float64(i)/float64(len(d.plan.Rules)))
