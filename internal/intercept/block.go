@@ -30,6 +30,7 @@ type blocked struct {
 	native  bool // the server waits
 	tried   bool // it ran once
 	empty   bool // the try found nothing
+	found   bool // the look before the try found something
 	mute    bool
 }
 
@@ -97,7 +98,8 @@ func timeout(rc *rewrite.Command) (d time.Duration, ok bool) {
 // try runs the command once under the phases of now.
 func (s *Session) try() {
 	b := s.block
-	b.next, b.empty, b.native = time.Time{}, false, false
+	found := b.found
+	b.next, b.empty, b.native, b.found = time.Time{}, false, false, false
 	if !s.resolve(b.command, b.args) {
 		s.endTry(resp.AppendError(nil, "ERR rekey: a key of a blocking command lost its rule"))
 		return
@@ -119,7 +121,7 @@ func (s *Session) try() {
 		return
 	}
 	switch {
-	case !b.tried: // what is wrong with it, the server says at once
+	case !b.tried, found: // what is wrong with it, the server says at once
 		s.tryNow(&rc)
 	case b.command.Name == "xreadgroup":
 		s.lookInGroup()
@@ -173,12 +175,8 @@ func (s *Session) looked(reply []byte) {
 		s.polled()
 		return
 	}
-	if !s.resolve(b.command, b.args) {
-		s.endTry(resp.AppendError(nil, "ERR rekey: a key of a blocking command lost its rule"))
-		return
-	}
-	rc := s.rewriting(b.args, b.use)
-	s.tryNow(&rc)
+	b.found = true
+	s.try() // from the beginning: the phases may be others than at the look
 }
 
 // scriptGroup says whether a group has anything to be delivered.
