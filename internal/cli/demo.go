@@ -125,6 +125,10 @@ func (a *app) runDemo(ctx context.Context, f demoFlags) error {
 // demoEnd turns how a demo ended into an exit code and the line that says what to do.
 func (a *app) demoEnd(ctx context.Context, f demoFlags, report demo.Report, err error) error {
 	switch {
+	case errors.Is(err, demo.ErrLeft) && f.prefix != "":
+		return failed("rekey demo with another --keys-prefix; the names that are left begin with this one", "%w", err)
+	case errors.Is(err, demo.ErrLeft):
+		return failed("FLUSHDB in that database, which was empty before the demo", "%w", err)
 	case ctx.Err() != nil:
 		return failed("rekey demo, and let it come to its end", "interrupted: the walk was not finished, and the demo's keys were removed")
 	case errors.Is(err, demo.ErrOptions):

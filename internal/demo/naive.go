@@ -52,6 +52,8 @@ func (n *naive) enter(_ context.Context, to stage) error {
 	return nil
 }
 
+// do sends a batch. A wrapper that may have to ask twice cannot send its commands together, so from
+// the first flip on each goes by itself, which is right where a key has one user at a time, as here.
 func (n *naive) do(ctx context.Context, b batch) ([]reply, error) {
 	n.flip.RLock()
 	defer n.flip.RUnlock()
@@ -59,35 +61,38 @@ func (n *naive) do(ctx context.Context, b batch) ([]reply, error) {
 	if now == phase.Legacy {
 		return n.client.do(ctx, b)
 	}
-	both := now == phase.Dual
-	sent := batch{transaction: b.transaction}
+	replies := make([]reply, 0, len(b.commands))
 	for _, words := range b.commands {
-		sent.commands = append(sent.commands, n.prefixed(words))
-	}
-	for _, words := range b.commands {
-		if both && !reads(words[0]) {
-			sent.commands = append(sent.commands, words)
-		}
-	}
-	replies, err := n.client.do(ctx, sent)
-	if err != nil || len(replies) < len(b.commands) {
-		return replies, err
-	}
-	replies = replies[:len(b.commands)]
-	for i, words := range b.commands {
-		if !both || !reads(words[0]) || !nothing(words[0], replies[i]) {
-			continue
-		}
-		legacy, err := n.client.do(ctx, batch{commands: []command{words}})
+		r, err := n.wrapped(ctx, words, now == phase.Dual)
 		if err != nil {
 			return nil, err
 		}
-		if len(legacy) == 1 && !nothing(words[0], legacy[0]) {
-			n.fallbacks.Add(1)
-			replies[i] = legacy[0]
-		}
+		replies = append(replies, r)
 	}
 	return replies, nil
+}
+
+// wrapped is one command on the prefixed name and, while both names are used, on the legacy name: a
+// write always, a read where the prefixed name has nothing.
+func (n *naive) wrapped(ctx context.Context, words command, both bool) (reply, error) {
+	r, err := n.single(ctx, n.prefixed(words))
+	if err != nil || !both || reads(words[0]) && !nothing(words[0], r) {
+		return r, err
+	}
+	legacy, err := n.single(ctx, words)
+	if err != nil || !reads(words[0]) || nothing(words[0], legacy) {
+		return r, err
+	}
+	n.fallbacks.Add(1)
+	return legacy, nil
+}
+
+func (n *naive) single(ctx context.Context, words command) (reply, error) {
+	replies, err := n.client.do(ctx, batch{commands: []command{words}})
+	if err != nil {
+		return reply{}, err
+	}
+	return replies[0], nil
 }
 
 // prefixed is a command on the prefixed names of its keys.

@@ -30,6 +30,9 @@ type server struct {
 // ErrNotEmpty is a real server whose keys the demo could damage.
 var ErrNotEmpty = errors.New("rekey: demo: the database is not empty")
 
+// ErrLeft is a real server on which keys of the demo were left.
+var ErrLeft = errors.New("rekey: demo: the demo's keys were not all removed")
+
 // openServer starts a server, or connects to the one that was named and makes sure that nothing there
 // is in the way.
 func openServer(ctx context.Context, o Options) (*server, error) {
@@ -156,7 +159,7 @@ func (s *server) remove(ctx context.Context, prefix string, p *plan.Plan) error 
 		return s.admin.Unlink(ctx, ours...).Err()
 	})
 	if err != nil {
-		return fmt.Errorf("rekey: demo: the demo's keys were not all removed from %s: %w", s.url, err)
+		return fmt.Errorf("%w from %s: %w", ErrLeft, s.url, err)
 	}
 	return nil
 }
