@@ -2,6 +2,7 @@ package difftest
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/classwaves/rekey/internal/command"
@@ -83,6 +84,7 @@ func nameOf(words []string) string {
 
 // refusal is a command that the engine answers with OOM and a bare server does not.
 type refusal struct {
+	words        []string
 	multi, watch bool
 	class        command.Class
 	keys         int
@@ -107,6 +109,21 @@ var allowedAtFullMemory = []struct {
 		func(r refusal) bool { return r.watch && r.writes() && r.in(phase.Dual, phase.Settled, phase.Drain) }},
 	{"what the other copy becomes is only known by copying it again",
 		func(r refusal) bool { return r.class == command.ClassRecopy && r.in(phase.Dual, phase.Settled) }},
+	{"a script of the application's cannot be a part of the script that is sent in place of a transaction",
+		func(r refusal) bool { return runsScript(r.words) }},
+	{"a blocking command of which the timeout is malformed: it is not run in the form that does not wait",
+		func(r refusal) bool { return blocks(r.words) && !validTimeout(r.words) }},
 	{"a write of several keys of which not all have two equal copies",
 		func(r refusal) bool { return r.keys > 1 && r.writes() && r.in(phase.Dual, phase.Settled) }},
+}
+
+func blocks(words []string) bool {
+	c, ok := command.Lookup(asArgs(words...))
+	return ok && c.Use(asArgs(words...)).Block > 0
+}
+
+func validTimeout(words []string) bool {
+	c, _ := command.Lookup(asArgs(words...))
+	seconds, err := strconv.ParseFloat(words[c.Use(asArgs(words...)).Block], 64)
+	return err == nil && seconds >= 0
 }

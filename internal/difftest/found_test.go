@@ -19,6 +19,15 @@ var found = []struct{ what, lines string }{
 		1> xgroup create a:x1 g1 0`},
 	{"nothing to take from one key while the other is there", `
 		0> blmove a:l2 a:l1 left right 0.01`},
+	{"blocking commands that can be served, also at full memory", `
+		0> blpop a:l2 a:l1 0.01
+		0> brpop a:l1 0.01
+		0> bzpopmin a:z1 0.01
+		1> bzpopmax a:z2 a:z1 0.01
+		0> blmpop 0.01 2 a:l2 a:l1 left count 2
+		0> bzmpop 0.01 1 a:z1 min
+		0> xread count 1 block 5 streams a:x1 0
+		0> blpop a:l2 0.01`},
 	{"a read that may write, and does not", `
 		0> getex a:s1
 		0> bitfield a:b1 get u8 0

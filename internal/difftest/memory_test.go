@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,7 +49,10 @@ func (r *run) stepAtFullMemory(s step) (problem string, err error) {
 		return "", err
 	}
 	inMulti := r.multi[s.conn] != nil
-	if bytes.HasPrefix(got, []byte("-OOM ")) && !deniedOOM(words, inMulti) && !(inMulti && r.w.refusesMulti()) {
+	if isOOM(got) && runsScript(words) && !inMulti {
+		return r.scriptAtFullMemory(s, words)
+	}
+	if isOOM(got) && !deniedOOM(words, inMulti) && !(inMulti && r.w.refusesMulti()) {
 		r.doomed[s.conn] = inMulti
 		return r.refusedAtFullMemory(s, words, inMulti), nil
 	}
@@ -62,12 +66,32 @@ func (r *run) stepAtFullMemory(s step) (problem string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("bare server: %w", err)
 	}
-	if r.watch[s.conn] && !inMulti && bytes.HasPrefix(want, []byte("-OOM ")) && !bytes.HasPrefix(got, []byte("-OOM ")) {
+	if r.watch[s.conn] && !inMulti && isOOM(want) && !isOOM(got) {
 		if want, err = r.withMemory(s, words); err != nil {
 			return "", err
 		}
 	}
 	return r.judge(s, got, want)
+}
+
+func isOOM(reply []byte) bool { return bytes.HasPrefix(reply, []byte("-OOM ")) }
+
+func runsScript(words []string) bool {
+	name := nameOf(words)
+	return strings.HasPrefix(name, "eval") || strings.HasPrefix(name, "fcall")
+}
+
+// scriptAtFullMemory: a script of the application's that writes gets OOM from both, but in words
+// of its own where it was refused before it began.
+func (r *run) scriptAtFullMemory(s step, words []string) (problem string, err error) {
+	if err := r.bare[s.conn].send(words); err != nil {
+		return "", err
+	}
+	want, err := r.bare[s.conn].receive()
+	if err != nil || isOOM(want) {
+		return "", err
+	}
+	return r.refusedAtFullMemory(s, words, false), nil
 }
 
 // withMemory sends a step to the bare server as if it had memory.
@@ -97,7 +121,7 @@ func (r *run) refusedAtFullMemory(s step, words []string, inMulti bool) (problem
 	if err != nil {
 		return transcript(s.words) + " was refused for want of memory, and is malformed"
 	}
-	refused := refusal{multi: inMulti, watch: r.watch[s.conn], keys: len(keys), class: c.Use(asArgs(words...)).Class}
+	refused := refusal{words: words, multi: inMulti, watch: r.watch[s.conn], keys: len(keys), class: c.Use(asArgs(words...)).Class}
 	for _, k := range keys {
 		switch words[k.Arg][0] {
 		case 'a':

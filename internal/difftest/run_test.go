@@ -163,7 +163,7 @@ func (r *run) left(s step) bool {
 		return true
 	case s.served != nil && (r.watch[s.conn] || r.multi[1-s.conn] != nil):
 		return true
-	case (r.watch[s.conn] || r.setting.full) && !inMulti && noScript(plain(s.words)):
+	case r.watch[s.conn] && !inMulti && noScript(plain(s.words)), r.setting.full && name == "debug":
 		return true
 	case inMulti && name == "spop":
 		return len(s.words) < 3 || s.words[2].text != "1000"

@@ -25,6 +25,7 @@ const laterServer = "no server that the tests run on has it"
 // Forms of covered commands that are not sent:
 //   - COPY with DB, SORT with BY or GET: refused for rules that are not parked.
 //   - Blocking commands, scripts, functions and DEBUG between WATCH and MULTI: refused (see docs/limits.md).
+//   - DEBUG at full memory: no script may run it.
 //   - RANDOMKEY inside MULTI: it cannot be asked again there for a name that is shown.
 //   - Unknown subcommands of OBJECT, MEMORY, XGROUP and XINFO: refused for rules that are not parked.
 //   - SPOP of some of a set's members inside MULTI: the bare server cannot be given the same picks.
