@@ -28,8 +28,13 @@ const (
 )
 
 var (
+	// everyPhase is all in which something is under way.
 	everyPhase = []phase.Phase{phase.Guard, phase.Dual, phase.Settled, phase.Drain, phase.Sealed, phase.Hold, phase.Move}
 	bothCopies = []phase.Phase{phase.Dual, phase.Settled}
+	// A step leads away from a parked phase too.
+	alsoParked = slices.Concat([]phase.Phase{phase.Legacy, phase.Prefixed}, everyPhase)
+	// In the others a blocking command is tried again and again, and ends by itself.
+	serverWaits = []phase.Phase{phase.Legacy, phase.Guard, phase.Settled, phase.Sealed, phase.Prefixed}
 )
 
 // rights is what rekey adds to an application's commands. The test gives a user exactly this and
@@ -43,7 +48,8 @@ var rights = []right{
 		why: "gives a key its other copy", probe: []string{"COPY", nameL, nameP}},
 	{word: "renamenx", phases: []phase.Phase{phase.Hold, phase.Move, phase.Drain},
 		why: "moves a key; in drain where memory is full", probe: []string{"RENAMENX", nameL, nameP}},
-	{word: "exists", phases: everyPhase, why: "looks which name exists, also for blocking commands", probe: []string{"EXISTS", nameL, nameP}},
+	{word: "exists", phases: []phase.Phase{phase.Dual, phase.Settled, phase.Drain, phase.Hold, phase.Move},
+		why: "looks which name exists", probe: []string{"EXISTS", nameL, nameP}},
 	{word: "watch", phases: []phase.Phase{phase.Dual, phase.Drain, phase.Hold, phase.Move},
 		why: "reads both names at one moment where nothing can be written", probe: []string{"WATCH", nameL, nameP}},
 	{word: "eval", phases: everyPhase, why: "keeps a WATCH of the application; XADD with *, SPOP", probe: []string{"EVAL", "return 1", "2", nameL, nameP}},
@@ -54,10 +60,10 @@ var rights = []right{
 	{word: "pexpireat", phases: bothCopies, why: "gives both copies one expiry where memory is full", probe: []string{"PEXPIREAT", nameL, "1"}, before72: true},
 	{word: "persist", phases: bothCopies, why: "gives both copies one expiry where memory is full", probe: []string{"PERSIST", nameL}, before72: true},
 	{word: "info", phases: everyPhase, why: "asks for version and eviction policy; without it the careful way is taken", probe: []string{"INFO"}},
-	{word: "client|id", phases: everyPhase, why: "knows its connections", probe: []string{"CLIENT", "ID"}},
-	{word: "client|kill", phases: everyPhase, why: "makes sure that a closed connection is gone before a step", probe: []string{"CLIENT", "KILL", "ID", "0"}},
-	{word: "client|unblock", phases: everyPhase, why: "ends a blocking command at a step", probe: []string{"CLIENT", "UNBLOCK", "0"}},
-	{word: "command", phases: everyPhase, why: "asks for the keys of commands that it does not know", probe: []string{"COMMAND", "INFO", "get"}},
+	{word: "client|id", phases: alsoParked, why: "knows its connections", probe: []string{"CLIENT", "ID"}},
+	{word: "client|kill", phases: alsoParked, why: "makes sure that a closed connection is gone before a step", probe: []string{"CLIENT", "KILL", "ID", "0"}},
+	{word: "client|unblock", phases: serverWaits, why: "ends a blocking command at a step", probe: []string{"CLIENT", "UNBLOCK", "0"}},
+	{word: "command", phases: append(slices.Clone(everyPhase), phase.Prefixed), why: "asks for the keys of commands that it does not know", probe: []string{"COMMAND", "INFO", "get"}},
 }
 
 // rightsIn are the rights that a phase needs.
