@@ -23,8 +23,8 @@ type client interface {
 	close() error
 }
 
-// clientTimeout is longer than any test stalls a connection.
-const clientTimeout = 30 * time.Second
+// clientTimeout is longer than any test stalls a connection. A reply that never comes fails the test.
+const clientTimeout = 20 * time.Second
 
 // errAborted is an EXEC that answered nil.
 var errAborted = fmt.Errorf("a watched key changed: %w", history.ErrNotRun)

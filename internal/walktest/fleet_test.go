@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,25 +47,31 @@ type fleet struct {
 	instances []*instance
 	rng       *rand.Rand
 
-	pause   int64 // operations between two changes
-	omit    map[phase.Gate]bool
-	hasty   bool // takes every change for reached at once
-	skipped int  // sweeps that were left out
+	pause int64 // operations between two changes
+
+	// What a careless operator does.
+	omit  []phase.Gate // goes on without their sweeps
+	leaps bool         // makes steps that there are not
+	hasty bool         // takes every change for reached at once
 }
 
 const instances = 4
 
-// newFleet opens the instances, each with the address at which it finds the server, and two
-// workers' worth of clients.
-func newFleet(t *testing.T, server *redistest.Server, seed uint64, addr func(instance int) string) *fleet {
+// newFleet opens the instances in the first phases of the routes, each with three clients and the
+// address at which it finds the server.
+func newFleet(t *testing.T, server *redistest.Server, seed uint64, addr func(instance int) string, routes ...route) *fleet {
 	t.Helper()
 	p, err := plan.Parse("walk.yaml", []byte(testPlan), os.LookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := &fleet{plan: p, bare: server.Client(), rng: rand.New(rand.NewPCG(seed, 1<<32)), pause: 120}
+	phases := make(map[string]phase.Phase)
+	for _, r := range routes {
+		phases[r.rule] = r.phases[0]
+	}
 	for i := range instances {
-		in := &instance{source: rekey.NewManual(nil)}
+		in := &instance{source: rekey.NewManual(phases)}
 		if in.r, err = rekey.Open(t.Context(), p, rekey.WithSource(in.source)); err != nil {
 			t.Fatal(err)
 		}
@@ -113,12 +120,11 @@ func (f *fleet) any() client {
 func (f *fleet) step(ctx context.Context, tr *traffic, rule string, from, to phase.Phase) error {
 	i, _ := f.plan.Index(rule)
 	step, ok := phase.StepBetween(f.plan.Rules[i].Strategy, from, to)
-	if !ok && len(f.omit) == 0 && !f.hasty {
+	if !ok && !f.leaps {
 		return fmt.Errorf("%s has no step from %v to %v", rule, from, to)
 	}
 	for _, gate := range append(step.Gates, step.Asked...) {
-		if f.omit[gate] {
-			f.skipped++
+		if slices.Contains(f.omit, gate) {
 			continue
 		}
 		if err := f.prove(ctx, rule, from, gate); err != nil {
@@ -135,6 +141,9 @@ func (f *fleet) step(ctx context.Context, tr *traffic, rule string, from, to pha
 		if err := f.reached(ctx, in, rule, to); err != nil {
 			return fmt.Errorf("%v to %v: %w", from, to, err)
 		}
+	}
+	if to == phase.Dual || to == phase.Drain {
+		return nil // a read copies there, and would leave nothing to the sweeps
 	}
 	return tr.readAll(f.any())
 }
@@ -170,7 +179,7 @@ func (f *fleet) walk(ctx context.Context, tr *traffic, routes ...route) error {
 			}
 		}
 		if len(open) == 0 {
-			return nil
+			return tr.readAll(f.any())
 		}
 		i := open[f.rng.IntN(len(open))]
 		r := routes[i]
@@ -178,30 +187,31 @@ func (f *fleet) walk(ctx context.Context, tr *traffic, routes ...route) error {
 			return fmt.Errorf("rule %s: %w", r.rule, err)
 		}
 		at[i]++
-		// Only sealed is guarded by a gate against what strangers write.
-		if rest := r.phases[at[i]:]; rest[0] == phase.Prefixed && len(rest) > 1 && rest[1] == phase.Sealed {
-			if err := f.plantStrays(ctx, tr, r.rule); err != nil {
-				return err
-			}
+		if err := f.plant(ctx, tr, r.rule, r.phases[at[i]:]); err != nil {
+			return err
 		}
 	}
 }
 
-// plantLeftovers writes what an earlier try left under the target names: values that nobody may see.
-func (f *fleet) plantLeftovers(ctx context.Context, tr *traffic) error {
-	return tr.each(func(k kind, key string) error {
-		return f.bare.Do(ctx, anys(append([]string{k.stale[0], target(key)}, k.stale[1:]...))...).Err()
-	})
-}
-
-// plantStrays writes under the legacy names of a rule that is all prefixed, as a program does that
-// nobody has told. The gates of the way back keep it from being read.
-func (f *fleet) plantStrays(ctx context.Context, tr *traffic, rule string) error {
+// plant writes what nobody may see, as the rule arrives at the first of the phases that are left of
+// its route: at legacy, what an earlier try left under the target names; at prefixed, what a program
+// that nobody has told of it writes under the legacy names. The gates of the way on keep it from
+// being read. On the way from prefixed to drain there is no gate, but the audit for such programs.
+func (f *fleet) plant(ctx context.Context, tr *traffic, rule string, phases []phase.Phase) error {
+	name := func(key string) string { return key }
+	switch {
+	case f.leaps || len(phases) < 2:
+		return nil
+	case phases[0] == phase.Legacy:
+		name = target
+	case phases[0] != phase.Prefixed || phases[1] != phase.Sealed:
+		return nil
+	}
 	return tr.each(func(k kind, key string) error {
 		if !strings.HasPrefix(key, rule+":") {
 			return nil
 		}
-		return f.bare.Do(ctx, anys(append([]string{k.stale[0], key}, k.stale[1:]...))...).Err()
+		return f.bare.Do(ctx, anys(append([]string{k.stale[0], name(key)}, k.stale[1:]...))...).Err()
 	})
 }
 

@@ -33,8 +33,11 @@ type traffic struct {
 
 	ctx     context.Context // of the commands
 	stopped context.Context
-	stop    context.CancelCauseFunc
+	stop    context.CancelFunc
 	workers sync.WaitGroup
+
+	mu      sync.Mutex
+	failure error // the first
 }
 
 // Hot keys are for the races, and cold ones for the sweeps: nobody writes them for whole phases.
@@ -48,8 +51,8 @@ func newTraffic(t *testing.T, seed uint64, kinds []kind, prefixes ...string) *tr
 	for _, k := range kinds {
 		tr.recorders[k.name] = history.NewRecorder(seed)
 	}
-	tr.stopped, tr.stop = context.WithCancelCause(context.Background())
-	t.Cleanup(func() { tr.stop(nil); tr.workers.Wait() })
+	tr.stopped, tr.stop = context.WithCancel(t.Context())
+	t.Cleanup(func() { tr.stop(); tr.workers.Wait() })
 	return tr
 }
 
@@ -89,7 +92,7 @@ func (tr *traffic) start(clients []client) {
 		tr.workers.Go(func() {
 			for tr.stopped.Err() == nil {
 				if err := w.one(); err != nil {
-					tr.stop(fmt.Errorf("worker %d: %w", i, err))
+					tr.fail(fmt.Errorf("worker %d: %w", i, err))
 				}
 				tr.done.Add(1)
 			}
@@ -97,14 +100,23 @@ func (tr *traffic) start(clients []client) {
 	}
 }
 
-// end stops the workers and judges what they recorded.
-func (tr *traffic) end() error {
-	tr.stop(nil)
-	tr.workers.Wait()
-	if cause := context.Cause(tr.stopped); !errors.Is(cause, context.Canceled) {
-		return cause
+// fail stops all workers with an error.
+func (tr *traffic) fail(err error) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if tr.failure == nil {
+		tr.failure = err
 	}
-	return nil
+	tr.stop()
+}
+
+// end stops the workers and gives the first error of one.
+func (tr *traffic) end() error {
+	tr.stop()
+	tr.workers.Wait()
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.failure
 }
 
 // check fails the test when what was recorded is not linearizable.
@@ -149,10 +161,16 @@ func until(ctx context.Context, what string, cond func() (bool, error)) error {
 	}
 }
 
-// create makes every key, through the client.
+// create makes the keys, through the client, but for one cold key of each kind: what does not exist
+// must not appear either.
 func (tr *traffic) create(c client) error {
 	w := tr.worker(c, 0)
-	return tr.each(func(k kind, key string) error { return w.run(k, k.create, key) })
+	return tr.each(func(k kind, key string) error {
+		if strings.HasSuffix(key, "cold0") {
+			return nil
+		}
+		return w.run(k, k.create, key)
+	})
 }
 
 // readAll reads every key once, through the client.

@@ -55,10 +55,10 @@ func walkOnce(t *testing.T, seed uint64, routes []route) {
 	t.Helper()
 	began := time.Now()
 	server := redistest.Shared(t)
-	f := newFleet(t, server, seed, direct(server))
+	f := newFleet(t, server, seed, direct(server), routes...)
 	tr := newTraffic(t, seed, kinds(), prefixes(routes)...)
 	tr.pairs = true
-	begin(t, f, tr)
+	begin(t, f, tr, routes)
 	if err := f.walk(t.Context(), tr, routes...); err != nil {
 		t.Errorf("walk: %v", err)
 	}
@@ -74,14 +74,16 @@ func walkOnce(t *testing.T, seed uint64, routes []route) {
 		seed, tr.done.Load(), tr.aborted.Load(), walked.Round(time.Millisecond), (time.Since(began) - walked).Round(time.Millisecond))
 }
 
-// begin makes the keys, what an earlier try left beside them, and the traffic.
-func begin(t *testing.T, f *fleet, tr *traffic) {
+// begin makes the keys, what must not be seen beside them, and the traffic.
+func begin(t *testing.T, f *fleet, tr *traffic, routes []route) {
 	t.Helper()
 	if err := tr.create(f.any()); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.plantLeftovers(t.Context(), tr); err != nil {
-		t.Fatal(err)
+	for _, r := range routes {
+		if err := f.plant(t.Context(), tr, r.rule, r.phases); err != nil {
+			t.Fatal(err)
+		}
 	}
 	tr.start(f.clients())
 }
