@@ -102,22 +102,23 @@ func (a *app) runDemo(ctx context.Context, f demoFlags) error {
 		return err
 	}
 	var report demo.Report
+	show := func(w io.Writer) error { return report.Print(w) }
 	switch {
 	case a.json:
 		lines := demo.NewJSON(a.stdout)
-		o.Observer = lines
-		if report, err = demo.Run(ctx, o); report.Strategy != "" {
-			err = errors.Join(err, lines.Report(report))
-		}
+		o.Observer, show = lines, func(io.Writer) error { return lines.Report(report) }
+		report, err = demo.Run(ctx, o)
 	case isTerminal(a.stdout):
 		live := demo.NewTerminal(a.stdout)
 		o.Observer = live
 		report, err = demo.Run(ctx, o)
-		err = errors.Join(err, live.Close(), report.Print(a.stdout))
+		err = errors.Join(err, live.Close())
 	default:
 		o.Observer = demo.NewPlain(a.stdout)
 		report, err = demo.Run(ctx, o)
-		err = errors.Join(err, report.Print(a.stdout))
+	}
+	if report.Ops > 0 { // otherwise nothing was begun
+		err = errors.Join(err, show(a.stdout))
 	}
 	return a.demoEnd(ctx, f, report, err)
 }

@@ -1,0 +1,259 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/phase"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// cliRun is one command line that has ended.
+type cliRun struct {
+	code           int
+	stdout, stderr string
+}
+
+// runCLI runs a command line in an environment that has nothing but env.
+func runCLI(t testing.TB, env map[string]string, args ...string) cliRun {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	env = maps.Clone(env)
+	code := Run(t.Context(), args, strings.NewReader(""), &stdout, &stderr, func(name string) (string, bool) {
+		value, ok := env[name]
+		return value, ok
+	})
+	return cliRun{code, stdout.String(), stderr.String()}
+}
+
+// mustExit checks the exit code and returns the run.
+func mustExit(t testing.TB, want int, run cliRun) cliRun {
+	t.Helper()
+	if run.code != want {
+		t.Fatalf("exit code %d, want %d\n%s%s", run.code, want, run.stdout, run.stderr)
+	}
+	return run
+}
+
+const cliPlan = `version: 1
+environment: prod
+control_prefix: "cw:{env}:rekey:"
+rules:
+  - {name: sessions, legacy: "secure_session:{id}", target: "cw:{env}:secure_session:{id}", strategy: mirror, flags: cache}
+  - {name: limits, legacy: "rl:{name}:{subject...}", target: "cw:{env}:rl:{name}:{subject...}", strategy: move, flags: rl}
+`
+
+// planFile writes a plan and returns its path.
+func planFile(t testing.TB, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rekey.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// golden compares with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v; go test -update writes it", err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", path, got, want)
+	}
+}
+
+// objects reads JSON Lines.
+func objects(t testing.TB, text string) []map[string]any {
+	t.Helper()
+	var out []map[string]any
+	for line := range strings.Lines(text) {
+		var o map[string]any
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			t.Fatalf("%v in %q", err, line)
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+func TestHelp(t *testing.T) {
+	root := newRoot(&app{})
+	names := []string{""}
+	for _, c := range root.Commands() {
+		if !c.Hidden && c.Name() != "demo" && c.Name() != "completion" { // demo has its own; completion is cobra's
+			names = append(names, c.Name())
+		}
+	}
+	for _, name := range names {
+		args := []string{"--help"}
+		if name != "" {
+			args = []string{name, "--help"}
+		}
+		run := mustExit(t, exitDone, runCLI(t, nil, args...))
+		golden(t, "help/rekey"+strings.TrimSuffix("-"+name, "-")+".txt", run.stdout)
+		if name == "" {
+			continue
+		}
+		for _, want := range []string{"Examples:", "-f, --file", "--redis", "--env", "--json"} {
+			if name != "version" && !strings.Contains(run.stdout, want) {
+				t.Errorf("help of %s lacks %q", name, want)
+			}
+		}
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if run := mustExit(t, exitDone, runCLI(t, nil, "completion", shell)); !strings.Contains(run.stdout, "rekey") {
+			t.Errorf("completion %s: got %q", shell, run.stdout)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if run := mustExit(t, exitDone, runCLI(t, nil, "version")); !strings.HasPrefix(run.stdout, "rekey ") {
+		t.Errorf("got %q", run.stdout)
+	}
+	run := mustExit(t, exitDone, runCLI(t, nil, "version", "--json"))
+	if o := objects(t, run.stdout); len(o) != 1 || o[0]["version"] == nil || o[0]["go"] == nil {
+		t.Errorf("got %s", run.stdout)
+	}
+}
+
+// Every error ends with a line that says what to try, has its exit code, and prints no password.
+func TestErrorsSayWhatToTry(t *testing.T) {
+	server := redistest.Shared(t)
+	path := planFile(t, cliPlan)
+	noEnv := planFile(t, strings.Replace(cliPlan, "environment: prod\n", "", 1))
+	overlap := planFile(t, cliPlan+"  - {name: all, legacy: \"secure_session:{a...}\", target: \"x:{a...}\"}\n")
+	unknown := planFile(t, cliPlan+"colour: red\n")
+	up := []string{"-f", path, "--redis", server.URL()}
+	const secret = "hunter2"
+	for _, c := range []struct {
+		name   string
+		args   []string
+		env    map[string]string
+		code   int
+		stderr string // in the error
+		try    string // in the last line
+	}{
+		{"unknown command", []string{"migrate"}, nil, 2, "unknown command", "--help"},
+		{"unknown flag", []string{"plan", "--colour"}, nil, 2, "unknown flag", "rekey plan --help"},
+		{"too many words", []string{"plan", "now"}, nil, 2, "now", "rekey plan --help"},
+		{"no plan", []string{"plan", "-f", "nowhere.yaml"}, nil, 2, "nowhere.yaml", "-f FILE"},
+		{"no environment", []string{"plan", "-f", noEnv}, map[string]string{"CW_ENV": "prod", "NODE_ENV": "prod"}, 2, "environment", "--env"},
+		{"bad environment", []string{"plan", "-f", path, "--env", "a b"}, nil, 2, "environment", ""},
+		{"overlapping rules", []string{"plan", "-f", overlap}, nil, 2, "for example key", ""},
+		{"unknown key", []string{"plan", "-f", unknown}, nil, 2, "colour", ""},
+		{"no server", []string{"plan", "-f", path}, nil, 2, "no server is named", "--redis"},
+		{"a URL that is none", []string{"plan", "-f", path, "--redis", "http://" + secret + "@x"}, nil, 2, "--redis", "redis://"},
+		{"a URL in the environment", []string{"plan", "-f", path}, map[string]string{envRedisURL: "nonsense"}, 2, envRedisURL, "redis://"},
+		{"a cluster's URL", []string{"plan", "-f", path, "--redis", "redis://a:1,b:2"}, nil, 2, "cluster is not supported yet", "redis://"},
+		{"server down", []string{"plan", "-f", path, "--redis", "redis://u:" + secret + "@127.0.0.1:1"}, nil, 1, "cannot be reached", "redis-cli"},
+		{"wrong password", []string{"plan", "-f", path, "--redis", "redis://u:" + secret + "@" + server.Addr()}, nil, 1, "WRONGPASS", "USER:PASSWORD"},
+		{"no such user", append([]string{"plan", "--user", "nobody"}, up...), nil, 1, `no user "nobody"`, "rekey plan --acl --user nobody"},
+		{"no keys to look at", append([]string{"plan", "--max-keys", "0"}, up...), nil, 2, "--max-keys", "--full"},
+		{"no phase", []string{"flags", "--phase", "blue"}, nil, 2, "blue", "--table"},
+		{"no set", []string{"flags", "--set", "blue"}, nil, 2, "blue", "--set cache"},
+		{"a phase of another set", []string{"flags", "--set", "rl", "--phase", "dual"}, nil, 2, "dual", "--table"},
+		{"flags that choose nothing", []string{"flags", "--check"}, map[string]string{phase.CachePrefixEnabled: "2"}, 2, phase.CachePrefixEnabled, "--table"},
+		{"flags of another phase", []string{"flags", "--check", "--phase", "dual"}, nil, 1, "chooses phase legacy, not dual", "rekey flags --phase dual"},
+		{"no rule", []string{"purge", "-f", path, "--assume-phase", "guard"}, nil, 2, "no rule is named", "sessions"},
+		{"unknown rule", []string{"purge", "-f", path, "nosuch", "--assume-phase", "guard"}, nil, 2, "nosuch", "sessions"},
+		{"rules and all", []string{"purge", "-f", path, "sessions", "--all", "--assume-phase", "guard"}, nil, 2, "--all", "--all"},
+		{"no phase assumed", []string{"backfill", "-f", path, "sessions"}, nil, 2, "no fleet yet", "--assume-phase dual"},
+		{"unknown phase assumed", []string{"backfill", "-f", path, "sessions", "--assume-phase", "red"}, nil, 2, "red", "--assume-phase dual"},
+		{"phase that is not safe", append([]string{"backfill", "sessions", "--assume-phase", "legacy"}, up...), nil, 2, "safe only", "--assume-phase dual"},
+		{"sweep of another strategy", append([]string{"relocate", "sessions", "--assume-phase", "dual"}, up...), nil, 2, "nothing to do", "--all"},
+		{"execute without repair", append([]string{"verify", "sessions", "--assume-phase", "dual", "--execute"}, up...), nil, 2, "--repair", "--repair --execute"},
+		{"adopt without a rule", []string{"adopt", "-f", path}, nil, 2, "arg", "rekey adopt --help"},
+		{"adopt without reads", []string{"adopt", "-f", path, "sessions"}, nil, 2, "--reads", "--reads target"},
+		{"adopt to a phase under way", []string{"adopt", "-f", path, "sessions", "--reads", "target", "--leave", "dual"}, nil, 2, "dual", "--leave legacy"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			run := mustExit(t, c.code, runCLI(t, c.env, c.args...))
+			lines := strings.Split(strings.TrimSuffix(run.stderr, "\n"), "\n")
+			if try := lines[len(lines)-1]; !strings.HasPrefix(try, "Try: ") || !strings.Contains(try, c.try) || len(try) < len("Try: a word") {
+				t.Errorf("last line %q, want Try: with %q", try, c.try)
+			}
+			if !strings.HasPrefix(run.stderr, "rekey: ") || !strings.Contains(run.stderr, c.stderr) {
+				t.Errorf("got %q, want %q in it", run.stderr, c.stderr)
+			}
+			if strings.Contains(run.stdout+run.stderr, secret) {
+				t.Errorf("the password is in %s%s", run.stdout, run.stderr)
+			}
+			if run.stdout != "" {
+				t.Errorf("an error is not on standard output: %q", run.stdout)
+			}
+			asJSON := runCLI(t, c.env, append([]string{"--json"}, c.args...)...)
+			if asJSON.code != c.code {
+				t.Errorf("with --json exit code %d, want %d", asJSON.code, c.code)
+			}
+			if c.name == "unknown command" || c.name == "unknown flag" {
+				return // the flags are not read to their end
+			}
+			o := objects(t, asJSON.stderr)
+			if len(o) != 1 || o[0]["type"] != "error" || o[0]["try"] == "" || o[0]["exit"] != float64(c.code) {
+				t.Errorf("with --json got %s", asJSON.stderr)
+			}
+		})
+	}
+}
+
+func TestFlags(t *testing.T) {
+	run := mustExit(t, exitDone, runCLI(t, nil, "flags", "--table"))
+	golden(t, "flags-table.txt", run.stdout)
+	dual := map[string]string{"CW_CACHE_PREFIX_ENABLED": "1", "CW_CACHE_DUAL_WRITE": "1"}
+	if got, want := mustExit(t, exitDone, runCLI(t, dual, "flags")).stdout, "cache        dual\nrl           legacy\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if run := mustExit(t, exitDone, runCLI(t, dual, "flags", "--check", "--phase", "dual")); run.stdout != "" {
+		t.Errorf("--check printed %q", run.stdout)
+	}
+	want := "export CW_CACHE_PREFIX_ENABLED=1\nexport CW_CACHE_DUAL_WRITE=1\nunset CW_CACHE_LEGACY_READ\nunset CW_CACHE_LEGACY_GONE\n"
+	if got := mustExit(t, exitDone, runCLI(t, nil, "flags", "--phase", "dual")).stdout; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	path := planFile(t, cliPlan)
+	if got, want := mustExit(t, exitDone, runCLI(t, dual, "flags", "-f", path, "limits", "sessions")).stdout, "limits       legacy\nsessions     dual\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, o := range objects(t, mustExit(t, exitDone, runCLI(t, nil, "flags", "--table", "--json")).stdout) {
+		if o["type"] != "environment" || o["set"] == nil || o["phase"] == nil || o["environment"] == nil {
+			t.Errorf("got %v", o)
+		}
+	}
+}
+
+// What is printed for a shell is what the engine reads.
+func TestFlagsRoundTrip(t *testing.T) {
+	setting := regexp.MustCompile(`export (\w+)=(\w+)`)
+	for _, name := range []string{"legacy", "guard", "dual", "settled", "drain", "sealed", "prefixed", "hold", "move"} {
+		env := make(map[string]string)
+		for _, m := range setting.FindAllStringSubmatch(mustExit(t, exitDone, runCLI(t, nil, "flags", "--phase", name)).stdout, -1) {
+			env[m[1]] = m[2]
+		}
+		mustExit(t, exitDone, runCLI(t, env, "flags", "--check", "--phase", name))
+	}
+}
