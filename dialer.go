@@ -69,5 +69,5 @@ func (r *Rekey) dial(ctx context.Context, open func(context.Context) (net.Conn, 
 		_ = conn.Close() // nothing was sent on it
 		return nil, ErrClosed
 	}
-	return conn, nil
+	return conn.Net(), nil
 }

@@ -196,16 +196,34 @@ func (r *Rekey) changeTo(ctx context.Context, goal, wanted []phase.Phase) error 
 func (r *Rekey) set(t *intercept.Table) {
 	r.rules.SetTable(t)
 	for conn, open := range r.conns.all() {
-		id, waiting := conn.PhasesChanged()
+		conn.PhasesChanged()
+		r.work.Go(func() { r.interrupt(conn, open) })
+	}
+}
+
+// interrupt ends a blocking command that waits on the server under phases of before, so that it
+// goes on under those of now. The command may still be on its way: then the server has nothing to
+// end yet and is asked again.
+func (r *Rekey) interrupt(conn *intercept.Conn, open opener) {
+	for {
+		id, waiting := conn.Interrupt()
 		if !waiting {
-			continue
+			return
 		}
 		_, login := conn.Identity()
-		r.work.Go(func() {
-			if err := unblock(r.ctx, open, login, id); err != nil && r.ctx.Err() == nil {
-				r.log.Warn("a blocking command of an earlier phase goes on until its own end", "error", err)
-			}
-		})
+		ended, err := unblock(r.ctx, open, login, id)
+		conn.Interrupted(ended || err != nil)
+		if err != nil && r.ctx.Err() == nil {
+			r.log.Warn("a blocking command of an earlier phase goes on until its own end", "error", err)
+		}
+		if ended || err != nil {
+			return
+		}
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-time.After(reachPause):
+		}
 	}
 }
 

@@ -213,3 +213,26 @@ func TestFlags(t *testing.T) {
 		t.Errorf("phase %s after flags that choose none, want dual as before", got)
 	}
 }
+
+// TestStaleConnectionsAreNoticed: after the server was restarted a pooled connection is found dead
+// before it is used, as with a bare dialer.
+func TestStaleConnectionsAreNoticed(t *testing.T) {
+	server := redistest.Start(t)
+	_, rdb := open(t, server, rekey.WithPhases(map[string]phase.Phase{"limits": phase.Move}))
+	ctx := t.Context()
+	big := string(make([]byte, 1<<20))
+	must(t, rdb.Set(ctx, "rl:big:x", big, 0).Err())
+	for range 20 { // an answer that fills many reads leaves nothing unread behind it
+		if got := len(rdb.Get(ctx, "rl:big:x").Val()); got != len(big) {
+			t.Fatalf("%d bytes, want %d", got, len(big))
+		}
+	}
+	if s := rdb.PoolStats(); s.StaleConns != 0 || s.TotalConns != 1 {
+		t.Errorf("%d connections, of which %d were given up; want 1 and 0", s.TotalConns, s.StaleConns)
+	}
+	server.Restart()
+	must(t, rdb.Set(ctx, "rl:a:x", "x", 0).Err())
+	if s := rdb.PoolStats(); s.StaleConns != 1 {
+		t.Errorf("%d stale connections were noticed, want 1", s.StaleConns)
+	}
+}

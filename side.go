@@ -3,6 +3,7 @@ package rekey
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -71,22 +72,31 @@ func roundTrip(conn net.Conn, reader *bufio.Reader, request []byte) (resp.Value,
 }
 
 // unblock ends what the server waits for on a connection, so that its command goes on under the
-// phases of now.
-func unblock(ctx context.Context, open opener, login []byte, id int64) error {
-	_, err := onSide(ctx, open, login, "CLIENT", "UNBLOCK", strconv.FormatInt(id, 10), "TIMEOUT")
-	return err
+// phases of now. ended is false when the server did not wait.
+func unblock(ctx context.Context, open opener, login []byte, id int64) (ended bool, err error) {
+	v, err := onSide(ctx, open, login, "CLIENT", "UNBLOCK", strconv.FormatInt(id, 10), "TIMEOUT")
+	return v.Int == 1, err
 }
 
+// errUnnamed is a connection that was closed and that the server never gave a name for.
+var errUnnamed = errors.New("the server does not tell the CLIENT ID of a closed connection " +
+	"(its user needs +client|id and +client|kill)")
+
 // cutOff makes sure that a closed connection runs nothing any more. That the server knows no such
-// client is as good as that it closed it.
+// client is as good as that it closed it; without a CLIENT ID only that it did is.
 func (s *strayConn) cutOff(ctx context.Context) error {
 	words := []string{"CLIENT", "KILL", "ID", strconv.FormatInt(s.id, 10)}
 	if s.id == 0 {
 		words = []string{"CLIENT", "KILL", "ADDR", s.addr}
 	}
 	v, err := onSide(ctx, s.open, s.login, words...)
-	if err == nil && v.Type != ':' {
-		err = fmt.Errorf("CLIENT KILL: unexpected reply")
+	switch {
+	case err != nil:
+		return err
+	case v.Type != ':':
+		return errors.New("CLIENT KILL: unexpected reply")
+	case s.id == 0 && v.Int == 0:
+		return errUnnamed
 	}
-	return err
+	return nil
 }

@@ -27,10 +27,11 @@ type blocked struct {
 	end     time.Time // zero: never
 	next    time.Time // of the next try; zero while one is under way
 	pause   time.Duration
-	native  bool // the server waits
-	tried   bool // it ran once
-	empty   bool // the try found nothing
-	found   bool // the look before the try found something
+	native  bool   // the server waits
+	version uint64 // of the table under which it does
+	tried   bool   // it ran once
+	empty   bool   // the try found nothing
+	found   bool   // the look before the try found something
 	mute    bool
 }
 
@@ -62,14 +63,6 @@ func (s *Session) blocking(c *command.Command, rc *rewrite.Command, raw []byte) 
 	}
 	s.block = b
 	s.stall()
-	if s.id == 0 {
-		s.internal(func(reply []byte) {
-			if v, _, err := resp.Parse(reply); err == nil && v.Type == ':' {
-				s.id = v.Int
-			}
-		})
-		s.sendText("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n")
-	}
 	if ids := newest(b.args, c); ids > 0 {
 		s.resolveNewest(ids)
 		return true
@@ -232,7 +225,7 @@ func (s *Session) bothNames(i int) (first, second []byte) {
 // waitNative lets the server wait for what is left of the time.
 func (s *Session) waitNative(rc *rewrite.Command) {
 	b := s.block
-	b.native = true
+	b.native, b.version = true, s.table.Version
 	if !b.end.IsZero() {
 		left := max(b.end.Sub(s.now()), time.Millisecond)
 		b.args[b.use.Block] = timeoutWord(b.use, left)
@@ -307,15 +300,25 @@ func (s *Session) Tick() {
 	s.pump()
 }
 
-// Interrupt is called when the phases have changed. If the server waits for a blocking
-// command under older ones, it gives the connection's CLIENT ID, for CLIENT UNBLOCK.
+// Interrupt asks for the end of what the server waits for under phases that hold no
+// more: it gives the connection's CLIENT ID, for CLIENT UNBLOCK. Whoever gets one tells
+// [Session.Interrupted] what the server answered.
 func (s *Session) Interrupt() (id int64, waiting bool) {
 	b := s.block
-	if b == nil || !b.native || s.id == 0 {
+	if b == nil || !b.native || s.id == 0 || b.version >= s.rules.Table().Version {
 		return 0, false
 	}
 	s.unblocking = true
 	return s.id, true
+}
+
+// Interrupted is told whether the server ended a wait of the connection's. If it had
+// none to end, because the command was still on its way to it or was answered already,
+// a later null is the answer of a command, or of an UNBLOCK of the application's.
+func (s *Session) Interrupted(ended bool) {
+	if !ended {
+		s.unblocking = false
+	}
 }
 
 // Login is the AUTH or HELLO by which the connection's user came in, for another

@@ -326,19 +326,31 @@ func (c *Conn) Oldest() uint64 {
 	return c.session.Oldest()
 }
 
-// PhasesChanged tells the connection that its rules' table was replaced. If the server
-// waits for a blocking command under an older one, it gives the CLIENT ID to unblock.
-func (c *Conn) PhasesChanged() (unblock int64, waiting bool) {
+// PhasesChanged tells the connection that its rules' table was replaced.
+func (c *Conn) PhasesChanged() {
 	c.mu.Lock()
 	c.session.PhasesChanged()
 	_, toClient := c.session.Output()
 	c.give(toClient)
-	unblock, waiting = c.session.Interrupt()
 	c.mu.Unlock()
 	if len(toClient) > 0 {
 		c.wake()
 	}
-	return unblock, waiting
+}
+
+// Interrupt gives the CLIENT ID of a connection on which the server waits for a blocking
+// command under phases that hold no more, for CLIENT UNBLOCK.
+func (c *Conn) Interrupt() (id int64, waiting bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session.Interrupt()
+}
+
+// Interrupted is told whether CLIENT UNBLOCK of an id of Interrupt ended a wait.
+func (c *Conn) Interrupted(ended bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session.Interrupted(ended)
 }
 
 // Identity is what another connection needs to speak for this one: its CLIENT ID, 0 if

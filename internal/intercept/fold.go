@@ -22,6 +22,33 @@ type fold struct {
 	failed  bool // a copy failed when it ran
 	hashing bool
 	answer  uint64 // hash of the answer
+	tail    byte   // the last byte of the answer, see emitAnswer
+	tailed  bool
+}
+
+// emitAnswer gives bytes of an answer to the client. While more of the server's replies
+// belong to the same entry, the last byte waits for the last of them: a client that has
+// its whole answer may look at the idle connection under it, and give it up for what is
+// still unread there.
+func (s *Session) emitAnswer(b []byte, mute bool) {
+	f := &s.fold
+	if !f.begun || mute || len(b) == 0 {
+		s.emit(b, mute)
+		return
+	}
+	s.emitTail()
+	last := len(b) - 1
+	s.emit(b[:last], false)
+	f.tail, f.tailed = b[last], true
+}
+
+// emitTail gives out the byte that waited.
+func (s *Session) emitTail() {
+	if f := &s.fold; f.tailed {
+		f.tailed = false
+		s.one[0] = f.tail
+		s.emit(s.one[:], false)
+	}
 }
 
 // folding takes a reply of an entry with several of them.
@@ -145,13 +172,13 @@ func (s *Session) element(e *entry, l rewrite.Line, b []byte) int {
 		f.looked = h.N == 1
 	case rewrite.Counted:
 		if h.Type == '-' {
-			s.emit(append(append([]byte{'-'}, h.Line...), "\r\n"...), e.mute || f.counted)
+			s.emitAnswer(append(append([]byte{'-'}, h.Line...), "\r\n"...), e.mute || f.counted)
 			f.counted, f.failed = true, true
 			break
 		}
 		f.sum += min(h.N, 1)
 		if !f.failed && s.lastCounted(e) {
-			s.emit(resp.AppendInt(nil, f.sum), e.mute)
+			s.emitAnswer(resp.AppendInt(nil, f.sum), e.mute)
 		}
 	}
 	s.endLine(e)
@@ -271,6 +298,7 @@ func (s *Session) endLine(e *entry) {
 		return
 	}
 	failed := f.failed
+	s.emitTail()
 	s.fold = fold{}
 	switch {
 	case head.kind == kindExec:

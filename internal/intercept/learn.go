@@ -11,23 +11,21 @@ import (
 )
 
 // learnFirst asks the server, before the first command of the application that could
-// need it, what the rewriting must know: the connection's number, the version, whether
-// it evicts, whether the user may use MULTI. Connections that see only parked rules
-// never ask.
+// need it, what the rewriting must know: the version, whether it evicts, whether the
+// user may use MULTI. Connections that see only parked rules ask for their number
+// alone, see [Session.learnID].
 func (s *Session) learnFirst() bool {
-	if s.learned || s.multi != nil || s.table.parked || s.proto == 2 && s.subs.any() || s.monitoring {
+	if s.learned || s.multi != nil || s.proto == 2 && s.subs.any() || s.monitoring {
 		return false
+	}
+	if s.table.parked {
+		return s.learnID()
 	}
 	s.learned = true
 	s.stall()
-	s.internal(func(reply []byte) {
-		if v, _, err := resp.Parse(reply); err == nil && v.Type == ':' {
-			s.id = v.Int
-		}
-	})
-	s.sendText("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n")
+	s.askID(func() {})
 	watching := s.watch != nil
-	s.internal(func(reply []byte) {
+	s.question(func(reply []byte) {
 		s.server = serverOf(reply, s.rules.Evicts)
 		if watching {
 			s.learnedAll()
@@ -37,16 +35,53 @@ func (s *Session) learnFirst() bool {
 	if watching { // an EXEC of ours would end it
 		return true
 	}
-	s.internal(func(reply []byte) {
+	s.question(func(reply []byte) {
 		s.noMulti = ""
 		if reply[0] == '-' {
 			s.noMulti = string(bytes.TrimSpace(reply[1:]))
 		}
 	})
 	s.sendText(wireMulti)
-	s.internal(func([]byte) { s.learnedAll() })
+	s.question(func([]byte) { s.learnedAll() })
 	s.sendText(wireExec)
 	return true
+}
+
+// learnID asks for the connection's CLIENT ID before anything of the application is on
+// its way. Bytes outlive a socket: when the connection is closed with replies
+// outstanding, only the server can tell that they do nothing any more, by CLIENT KILL ID.
+// The address that is seen here may not be the server's name for the connection (a proxy,
+// a unix socket), and after the close it is too late to ask.
+func (s *Session) learnID() bool {
+	if s.id != 0 || s.askedID || s.rules.Set.Len() == 0 {
+		return false
+	}
+	s.stall()
+	s.askID(s.unstall)
+	return true
+}
+
+// askID asks for the CLIENT ID, if it is not known.
+func (s *Session) askID(then func()) {
+	s.askedID = true
+	if s.id != 0 {
+		then()
+		return
+	}
+	s.question(func(reply []byte) {
+		if v, _, err := resp.Parse(reply); err == nil && v.Type == ':' {
+			s.id = v.Int
+		}
+		then()
+	})
+	s.sendText("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n")
+}
+
+// question adds an entry for a question of the session's own that touches no key, so that
+// nothing has to wait for its answer.
+func (s *Session) question(then func(reply []byte)) {
+	s.internal(then)
+	s.q.last().version = Never
 }
 
 // serverOf reads INFO. What it does not say is taken for the worse.

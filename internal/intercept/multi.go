@@ -79,13 +79,14 @@ func (s *Session) execHeader(e *entry, b []byte) int {
 		return n
 	}
 	s.muteExec(e)
-	s.emit(resp.AppendArrayHeader(nil, m.answers), e.mute)
 	if len(m.lines) == 0 {
+		s.emit(resp.AppendArrayHeader(nil, m.answers), e.mute)
 		s.fold = fold{}
 		m.ran()
 		s.done()
 		return n
 	}
+	s.emitAnswer(resp.AppendArrayHeader(nil, m.answers), e.mute)
 	s.fold.open = true
 	return n
 }

@@ -161,7 +161,11 @@ func (s *Session) stream(b []byte) int {
 		if s.fold.hashing {
 			s.value.hash = hash(s.value.hash, b[:n])
 		}
-		s.emit(b[:n], s.value.mute)
+		if s.value.end == endAnswer {
+			s.emitAnswer(b[:n], s.value.mute)
+		} else {
+			s.emit(b[:n], s.value.mute)
+		}
 	case sinkHold:
 		s.hold = append(s.hold, b[:n]...)
 	default:
@@ -245,7 +249,7 @@ func (s *Session) whole(e *entry, reply []byte) {
 	case e.names != namesNone:
 		reply = s.renameReply(e, reply)
 	}
-	s.emit(reply, e.mute)
+	s.emitAnswer(reply, e.mute)
 }
 
 // Replies of replayed writes are compared by a hash (FNV-1a), so that neither is held.

@@ -30,6 +30,7 @@ type Session struct {
 
 	// What is known of the server, by asking on this connection.
 	learned bool
+	askedID bool // for the CLIENT ID, since the last login
 	server  rewrite.Server
 	id      int64 // CLIENT ID, 0 while unknown
 	noMulti string
@@ -64,6 +65,7 @@ type Session struct {
 	value value
 	fold  fold
 	hold  []byte // a reply that is taken whole
+	one   [1]byte
 
 	retries []retry
 	block   *blocked

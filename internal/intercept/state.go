@@ -65,7 +65,7 @@ func (s *Session) state(c *command.Command, raw []byte, args [][]byte) bool {
 		login := bytes.Clone(raw)
 		s.wait(raw, func(reply []byte) {
 			if isOK(reply) {
-				s.auth, s.learned = login, false
+				s.auth, s.learned, s.askedID = login, false, false
 			}
 		})
 	case "reset":
@@ -127,7 +127,7 @@ func (s *Session) hello(raw []byte, args [][]byte) {
 		}
 		s.proto = proto
 		if auth {
-			s.auth, s.learned = login, false
+			s.auth, s.learned, s.askedID = login, false, false
 		}
 	})
 }
