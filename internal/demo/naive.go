@@ -80,11 +80,17 @@ func (n *naive) wrapped(ctx context.Context, words command, both bool) (reply, e
 		return r, err
 	}
 	legacy, err := n.single(ctx, words)
-	if err != nil || !reads(words[0]) || nothing(words[0], legacy) {
+	switch {
+	case err != nil || nothing(words[0], legacy):
 		return r, err
+	case words[0] == "DEL": // it was there if either was
+		return legacy, nil
+	case !reads(words[0]):
+		return r, nil
+	default:
+		n.fallbacks.Add(1)
+		return legacy, nil
 	}
-	n.fallbacks.Add(1)
-	return legacy, nil
 }
 
 func (n *naive) single(ctx context.Context, words command) (reply, error) {

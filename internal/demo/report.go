@@ -85,16 +85,46 @@ func (r *Report) Print(w io.Writer) error {
 		thousands(r.Ops), r.Seconds, thousands(r.Fallbacks), thousands(r.KeysMoved), r.Seed)
 	fmt.Fprintf(&b, "  lost %s · stale %s · revived %s\n", thousands(r.Lost), thousands(r.Stale), thousands(r.Revived))
 	if r.Violated() {
-		b.WriteString("\n  The first of each kind:\n")
-		seen := map[string]int{}
-		for _, v := range r.Violations {
-			if seen[v.Fault]++; seen[v.Fault] <= 2 {
-				fmt.Fprintf(&b, "    %s\n", v)
-			}
+		b.WriteString("\n  Among them:\n")
+		for _, v := range r.examples() {
+			fmt.Fprintf(&b, "    %s\n", v)
 		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// examplesPerFault is how many violations a person is shown of each fault.
+const examplesPerFault = 3
+
+// examples are a few violations of each fault. Those come first that need no explanation: a value
+// that was read, of a key with one user at a time.
+func (r *Report) examples() []Violation {
+	plain := func(v Violation) bool {
+		return (v.Command == "GET" || v.Command == "SMEMBERS" || v.Command == "INCR") && v.Rule != "tag_versions"
+	}
+	sorted := slices.Clone(r.Violations)
+	slices.SortStableFunc(sorted, func(a, b Violation) int {
+		switch {
+		case plain(a) == plain(b):
+			return 0
+		case plain(a):
+			return -1
+		default:
+			return 1
+		}
+	})
+	var out []Violation
+	for _, f := range []fault{lost, stale, revived} {
+		left := examplesPerFault
+		for _, v := range sorted {
+			if v.Fault == f.String() && left > 0 {
+				out = append(out, v)
+				left--
+			}
+		}
+	}
+	return out
 }
 
 // beside compares a phase with legacy, in the same run.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,8 +15,9 @@ import (
 // workersPerInstance send commands one after the other, each as fast as it is answered.
 const workersPerInstance = 2
 
-// maxViolations is how many are kept for the report, of each fault.
-const maxViolations = 5
+// maxViolations is how many are kept for the report, of each fault; of each command and kind of keys
+// the first.
+const maxViolations = 20
 
 // Violation is a reply that was not what it had to be.
 type Violation struct {
@@ -23,6 +25,7 @@ type Violation struct {
 	At       time.Duration
 	Instance string
 	Phase    phase.Phase
+	Rule     string
 	Command  string
 	Key      string // the application's name for it
 	Want     string
@@ -30,7 +33,7 @@ type Violation struct {
 }
 
 func (v Violation) String() string {
-	return fmt.Sprintf("%-7s %5.1fs  %s in %s: %s %s is %s, want %s", v.Fault, v.At.Seconds(), v.Instance, v.Phase, v.Command, v.Key, v.Got, v.Want)
+	return fmt.Sprintf("%-7s  %4.1f s  %s in %s: %s %s says %s, must be %s", v.Fault, v.At.Seconds(), v.Instance, v.Phase, v.Command, v.Key, v.Got, v.Want)
 }
 
 // counts is what the whole traffic counts. The keys that are checked are in here, not in the walk.
@@ -52,7 +55,8 @@ func (c *counts) violated(f fault, v Violation) {
 	c.faults[f].Add(1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.violations[f]) < maxViolations {
+	known := slices.ContainsFunc(c.violations[f], func(o Violation) bool { return o.Rule == v.Rule && o.Command == v.Command })
+	if !known && len(c.violations[f]) < maxViolations {
 		c.violations[f] = append(c.violations[f], v)
 	}
 }
@@ -109,7 +113,7 @@ func (s *session) judge(k *kind, command, key string, v verdict) {
 	}
 	s.counts.violated(v.fault, Violation{
 		Fault: v.fault.String(), At: time.Since(s.counts.begin), Instance: s.instance.name(), Phase: s.instance.phase(k),
-		Command: command, Key: key, Want: v.want, Got: v.got,
+		Rule: k.rule, Command: command, Key: key, Want: v.want, Got: v.got,
 	})
 }
 
