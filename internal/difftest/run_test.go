@@ -45,6 +45,7 @@ type run struct {
 	rules   [2]*intercept.Rules
 	multi   [2]*[][]word // the commands of an open MULTI
 	watch   [2]bool
+	others  [2]int  // commands since the first WATCH that are not in its transaction
 	doomed  [2]bool // the engine refused a command of the open MULTI
 	skew    time.Duration
 	counts  *counts
@@ -184,6 +185,10 @@ func noScript(words []string) bool {
 func (r *run) step(s step) (problem string, err error) {
 	r.began = time.Now()
 	defer func() { r.skew = max(r.skew, r.sinceStep()) }()
+	r.others[1-s.conn]++
+	if r.multi[s.conn] == nil {
+		r.others[s.conn]++
+	}
 	switch {
 	case s.served != nil:
 		return r.serve(s)
@@ -255,12 +260,15 @@ func (r *run) judge(s step, got, want []byte) (problem string, err error) {
 	case name == "exec" && queued != nil:
 		r.multi[s.conn], r.watch[s.conn] = nil, false
 		return r.judgeExec(s, *queued, gotValue, wantValue)
-	case name == "multi" && ok:
+	case name == "multi" && ok: // not among the others
+		r.others[s.conn]--
 		r.multi[s.conn] = new([][]word)
 	case name == "discard" && ok:
 		r.multi[s.conn], r.watch[s.conn] = nil, false
 	case name == "watch" && ok:
-		r.watch[s.conn] = true
+		if !r.watch[s.conn] {
+			r.watch[s.conn], r.others[s.conn] = true, 0
+		}
 	case name == "unwatch" && ok && queued == nil:
 		r.watch[s.conn] = false
 	}
@@ -279,8 +287,8 @@ func (r *run) judge(s step, got, want []byte) (problem string, err error) {
 func (r *run) compare(words []word, got, want resp.Value, queueing bool) string {
 	want = respelled(words, want)
 	same := equalBytes
-	if !queueing && !got.IsError() && !want.IsError() {
-		same = slackOf(plain(words))
+	if name := nameOf(plain(words)); !queueing && (name == "debug" || !got.IsError() && !want.IsError()) {
+		same = slackOf(name)
 	}
 	if same(got, want, r.skew+r.sinceStep()) {
 		return ""
@@ -290,7 +298,7 @@ func (r *run) compare(words []word, got, want resp.Value, queueing bool) string 
 
 // judgeExec compares the replies to EXEC one by one.
 func (r *run) judgeExec(s step, queued [][]word, got, want resp.Value) (string, error) {
-	if got.Null && got.Type != '-' && len(want.Elems) == len(queued) && len(queued) > 0 {
+	if got.Null && !want.Null && len(want.Elems) == len(queued) && r.others[s.conn] > 0 {
 		return r.again(s, queued, want)
 	}
 	return r.compareExec(queued, got, want), nil
