@@ -217,13 +217,17 @@ func (r *planReport) judgeRights() {
 	}
 }
 
-// next is the command to type next.
+// next is the command to type next: what mends the first error, else the first warning, that a
+// command of rekey mends; else this one again when the errors are mended.
 func (r *planReport) next(p *plan.Plan, o planOptions) string {
 	for _, level := range []string{"error", "warning"} {
 		for _, f := range r.Findings {
-			if f.Level == level && f.Try != "" {
+			if f.Level == level && strings.HasPrefix(f.Try, "rekey ") {
 				return f.Try
 			}
+		}
+		if level == "error" && r.failed() {
+			return "rekey plan, when that is mended"
 		}
 	}
 	if o.user == "" {

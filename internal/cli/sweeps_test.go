@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey/internal/redistest"
+)
+
+// bench is a plan and a server for the commands that change keys.
+type bench struct {
+	t      *testing.T
+	server *redistest.Server
+	c      *redis.Client
+	path   string
+}
+
+func newBench(t *testing.T) *bench {
+	s := redistest.Shared(t)
+	return &bench{t, s, s.Client(), planFile(t, cliPlan)}
+}
+
+func (b *bench) run(code int, args ...string) cliRun {
+	b.t.Helper()
+	return mustExit(b.t, code, runCLI(b.t, nil, append(args, "-f", b.path, "--redis", b.server.URL())...))
+}
+
+func (b *bench) set(words ...any) {
+	b.t.Helper()
+	if err := b.c.Do(b.t.Context(), words...).Err(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) get(name string) string { return b.c.Get(b.t.Context(), name).Val() }
+
+// TestWalkByHand goes with the sweeps alone from legacy to prefixed and half of the way back, as an
+// operator without a fleet does.
+func TestWalkByHand(t *testing.T) {
+	b := newBench(t)
+	b.set("SET", "secure_session:a", "1")
+	b.set("SET", "secure_session:b", "2")
+	b.set("SET", "rl:auth:x", "7")
+	b.set("SET", "cw:prod:secure_session:b", "stale")
+
+	run := b.run(exitGate, "purge", "sessions", "--assume-phase", "guard")
+	if b.get("cw:prod:secure_session:b") != "stale" || !strings.Contains(run.stdout, "dry run") {
+		t.Fatalf("a dry purge: %q", run.stdout)
+	}
+	b.run(exitDone, "purge", "--all", "--assume-phase", "legacy", "--execute")
+	b.run(exitDone, "purge", "sessions", "--assume-phase", "guard")
+	b.run(exitDone, "backfill", "sessions", "--assume-phase", "dual")
+	b.run(exitDone, "verify", "sessions", "--assume-phase", "settled")
+	b.run(exitGate, "cleanup", "sessions", "--assume-phase", "sealed")
+	b.run(exitDone, "cleanup", "sessions", "--assume-phase", "sealed", "--execute")
+	b.run(exitDone, "cleanup", "sessions", "--assume-phase", "sealed")
+	b.run(exitDone, "relocate", "--all", "--assume-phase", "move")
+	b.run(exitDone, "reverse", "sessions", "--assume-phase", "dual")
+	for name, want := range map[string]string{
+		"secure_session:a": "1", "cw:prod:secure_session:b": "2", "secure_session:b": "2", "cw:prod:rl:auth:x": "7", "rl:auth:x": "",
+	} {
+		if got := b.get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+// Differences end verify with 1, and identifiers are shown only on demand.
+func TestVerifyHidesNames(t *testing.T) {
+	b := newBench(t)
+	for _, id := range []string{"token1", "token2"} {
+		b.set("SET", "secure_session:"+id, "1")
+		b.set("SET", "cw:prod:secure_session:"+id, "2")
+	}
+	verify := []string{"verify", "sessions", "--assume-phase", "dual"}
+	run := b.run(exitFailed, verify...)
+	if strings.Contains(run.stdout+run.stderr, "token") || !strings.Contains(run.stdout, "secure_session:{id} -> cw:prod:secure_session:{id}") {
+		t.Errorf("got %s", run.stdout)
+	}
+	if run := b.run(exitFailed, append(verify, "--show-keys")...); !strings.Contains(run.stdout, `"secure_session:token1" -> "cw:prod:secure_session:token1"`) {
+		t.Errorf("with --show-keys got %s", run.stdout)
+	}
+	run = b.run(exitFailed, append(verify, "--json")...)
+	o := objects(t, run.stdout)
+	if len(o) != 1 || o[0]["type"] != "result" || o[0]["kind"] != "verify" || o[0]["rule"] != "sessions" || strings.Contains(run.stdout, "token") {
+		t.Errorf("got %s", run.stdout)
+	}
+	b.run(exitFailed, append(verify, "--repair")...) // would
+	b.run(exitFailed, append(verify, "--repair", "--execute")...)
+	b.run(exitDone, verify...)
+}
+
+func TestAdoptCommand(t *testing.T) {
+	b := newBench(t)
+	b.set("SET", "secure_session:token1", "old")
+	b.set("SET", "cw:prod:secure_session:token1", "new")
+	b.set("SET", "cw:prod:secure_session:token2", "alone")
+	adopt := []string{"adopt", "sessions", "--reads", "target"}
+	run := b.run(exitDone, adopt...)
+	if !strings.Contains(run.stdout, "1 keys with two names that differ") || strings.Contains(run.stdout, "token") || b.get("secure_session:token1") != "old" {
+		t.Fatalf("a dry run: %s", run.stdout)
+	}
+	// The client of this test is a writer that nobody has stopped.
+	run = b.run(exitGate, append(adopt, "--execute")...)
+	if !strings.Contains(run.stderr, "user default") || !strings.Contains(run.stderr, "--assume-stopped") || b.get("secure_session:token1") != "old" {
+		t.Fatalf("with a client connected: %s", run.stderr)
+	}
+	o := objects(t, b.run(exitDone, append(adopt, "--execute", "--assume-stopped", "--json")...).stdout)
+	if len(o) != 1 || o[0]["type"] != "result" || o[0]["moved"] != 1.0 || o[0]["replaced"] != 1.0 || o[0]["dropped"] != 0.0 {
+		t.Errorf("got %v", o)
+	}
+	for name, want := range map[string]string{"secure_session:token1": "new", "secure_session:token2": "alone", "cw:prod:secure_session:token1": "", "cw:prod:secure_session:token2": ""} {
+		if got := b.get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	b.run(exitDone, "purge", "sessions", "--assume-phase", "legacy")
+}
+
+// Clients that are this one, a replica, a sentinel or allowed by the plan are no writers.
+func TestStrangers(t *testing.T) {
+	list := strings.Join([]string{
+		"id=1 addr=10.0.0.1:1000 name= flags=N user=default cmd=client|list",
+		"id=2 addr=10.0.0.2:1000 name= flags=S user=default cmd=replconf",
+		"id=3 addr=10.0.0.3:1000 name=sentinel-abc-cmd flags=N user=default cmd=ping",
+		"id=4 addr=10.0.0.4:1000 name=exporter flags=N user=metrics cmd=info",
+		"id=5 addr=10.0.0.5:1000 name=web flags=N user=app cmd=get",
+		"id=6 addr=[::1]:1000 name= flags=N user=app cmd=set",
+	}, "\n") + "\n"
+	for _, c := range []struct {
+		allow []string
+		want  []string
+	}{
+		{nil, []string{"id 4", "id 5", "id 6"}},
+		{[]string{"exporter"}, []string{"id 5", "id 6"}},
+		{[]string{"metrics", "10.0.0.5"}, []string{"id 6"}},
+		{[]string{"app", "10.0.0.4:1000"}, nil},
+	} {
+		got := strangersIn(list, 1, c.allow)
+		if len(got) != len(c.want) {
+			t.Errorf("allow %v: got %q, want %q", c.allow, got, c.want)
+			continue
+		}
+		for i := range got {
+			if !strings.HasPrefix(got[i], c.want[i]) {
+				t.Errorf("allow %v: got %q, want %q", c.allow, got[i], c.want[i])
+			}
+		}
+	}
+}
