@@ -39,15 +39,16 @@ func ready(t testing.TB, p phase.Phase) *intercept.Session {
 	rules := testRules(t)
 	setPhases(rules, p, p)
 	s := intercept.NewSession(rules, time.Now)
-	if p.Parked() {
-		return s
-	}
 	if err := s.Client(resp.AppendCommand(nil, []byte("PING"))); err != nil {
 		t.Fatal(err)
 	}
 	s.Output()
 	info := resp.AppendBulk(nil, []byte("# Server\r\nredis_version:7.4.0\r\nmaxmemory_policy:noeviction\r\n"))
-	for _, reply := range [][]byte{[]byte(":7\r\n"), info, []byte("+OK\r\n"), []byte("*0\r\n"), []byte("+PONG\r\n")} {
+	replies := [][]byte{[]byte(":7\r\n"), info, []byte("+OK\r\n"), []byte("*0\r\n"), []byte("+PONG\r\n")}
+	if p.Parked() {
+		replies = [][]byte{[]byte(":7\r\n"), []byte("+PONG\r\n")}
+	}
+	for _, reply := range replies {
 		if err := s.Server(reply); err != nil {
 			t.Fatal(err)
 		}
