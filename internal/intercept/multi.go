@@ -12,8 +12,9 @@ import (
 type multi struct {
 	table *Table
 	db    int
-	// doomed: a WATCH was opened in other phases than these, so that what it watched
-	// may not be what must have stood still. EXEC answers nil.
+	// doomed: the phases have changed since WATCH, so that what it watched may not be
+	// what must have stood still. EXEC answers nil, also where the phases are the same
+	// again: in between a neighbour may have written the name that was not watched.
 	doomed  bool
 	lines   []queuedLine // what the server has queued
 	answers int          // commands of the application among them
@@ -106,7 +107,7 @@ func (s *Session) beginMulti(raw []byte) {
 	}
 	m := &multi{table: s.table, db: s.db}
 	if s.watch != nil {
-		m.doomed = !samePhases(s.watch, s.table)
+		m.doomed = s.watch.Version != s.table.Version
 	}
 	e := s.push(kindCapture)
 	e.count, e.version = 1, m.table.Version
@@ -122,15 +123,6 @@ func (s *Session) beginMulti(raw []byte) {
 	}
 	s.multi = m
 	s.forward(raw)
-}
-
-func samePhases(a, b *Table) bool {
-	for i := range a.Phases {
-		if a.Phases[i] != b.Phases[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // immediate sends a command that the server runs at once even inside MULTI.
