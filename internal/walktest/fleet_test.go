@@ -52,7 +52,6 @@ type fleet struct {
 	// What a careless operator does.
 	omit  []phase.Gate // goes on without their sweeps
 	leaps bool         // makes steps that there are not
-	hasty bool         // takes every change for reached at once
 }
 
 const instances = 4
@@ -152,9 +151,6 @@ func (f *fleet) step(ctx context.Context, tr *traffic, rule string, from, to pha
 func (f *fleet) reached(ctx context.Context, in *instance, rule string, p phase.Phase) error {
 	if err := until(ctx, "phase "+p.String(), func() (bool, error) { return in.r.Phases()[rule] == p, nil }); err != nil {
 		return err
-	}
-	if f.hasty {
-		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
