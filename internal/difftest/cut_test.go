@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/classwaves/rekey/internal/command"
 	"github.com/classwaves/rekey/internal/intercept"
 	"github.com/classwaves/rekey/internal/resp"
 	"github.com/classwaves/rekey/phase"
@@ -94,6 +95,9 @@ func (w *world) converse(s setting, steps []step, cut cutting, rng *rand.Rand) (
 func (r *run) bareFirst(steps []step) (kept []step, want [][]byte, err error) {
 	for _, st := range steps {
 		st.conn = 0
+		if r.watch[0] && r.multi[0] == nil && writes(plain(st.words)) {
+			continue // it may touch what is watched, and nobody could send the transaction again
+		}
 		if r.left(st) || st.served != nil || st.expires || nameOf(plain(st.words)) == "spop" {
 			continue
 		}
@@ -111,6 +115,15 @@ func (r *run) bareFirst(steps []step) (kept []step, want [][]byte, err error) {
 	}
 	r.multi[0], r.watch[0] = nil, false
 	return kept, want, nil
+}
+
+func writes(words []string) bool {
+	c, ok := command.Lookup(asArgs(words...))
+	if !ok {
+		return false
+	}
+	class := c.Use(asArgs(words...)).Class
+	return class != command.ClassRead && class != command.ClassSession && class != command.ClassNone
 }
 
 // through gives the replies to a stream that goes through a session.

@@ -76,6 +76,7 @@ func wordsOf(rng *rand.Rand, line string, how spoiling) []word {
 		if len(keys) > 0 {
 			i, other := keys[rng.IntN(len(keys))], types[rng.IntN(len(types))]
 			words[i].text = fmt.Sprintf(ids[rng.IntN(3)], string(other))
+			words[i].spelled = words[i].spelled && ruled(words[i].text)
 		}
 		oneSpelling(words)
 	case shortened:
@@ -122,9 +123,12 @@ func wordOf(rng *rand.Rand, w string) word {
 	return word{text: from[rng.IntN(len(from))]}
 }
 
-// oneSpelling gives a key one spelling in a command: of a name that an application writes in two
-// ways in one command, nobody can say which one a reply would show.
+// oneSpelling gives a key one spelling in a command whose replies or errors name keys: of a name
+// that is written in two ways nobody can say which one would be shown.
 func oneSpelling(words []word) {
+	if !namesKeys(plain(words)) && words[0].text[0] != 'x' {
+		return
+	}
 	spelled := make(map[string]bool)
 	for i, w := range words {
 		if !w.key {
