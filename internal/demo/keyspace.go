@@ -22,13 +22,13 @@ type keyspace struct {
 }
 
 // newKeyspace makes the models. The cells of access codes stand under both of their kinds.
-func newKeyspace(prefix string) *keyspace {
+func newKeyspace(prefix string, perKind int) *keyspace {
 	ks := &keyspace{byKind: make([][]*cell, len(kinds))}
 	tags := make([]*tagCell, tagsInAll)
-	codes := make([]*cell, keysPerKind)
+	codes := make([]*cell, perKind)
 	for k := range kinds {
 		kind := &kinds[k]
-		n := keysPerKind
+		n := perKind
 		if kind.rule == "tag_versions" {
 			n = tagsInAll
 		}

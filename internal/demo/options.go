@@ -47,6 +47,8 @@ type Options struct {
 	Naive bool
 	// Observer is told what happens, by one goroutine; nil: nobody.
 	Observer Observer
+
+	keys int // of each kind; 0: keysPerKind
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -67,6 +69,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Seed == 0 {
 		o.Seed = uint64(rand.Uint32()) | 1 // 32 bits: people type it
+	}
+	if o.keys == 0 {
+		o.keys = keysPerKind
 	}
 	if o.Observer == nil {
 		o.Observer = Nobody{}

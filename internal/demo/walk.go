@@ -89,7 +89,7 @@ func (d *demo) walk(ctx context.Context) error {
 
 // leastOps is what each instance does at least before the walk goes on, so that a machine that is
 // slow, or a walk that is short, still mixes phases.
-const leastOps = 40
+const leastOps = 25
 
 // How often counts are told, and how often it is looked whether it is time to go on.
 const (
