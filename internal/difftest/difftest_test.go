@@ -73,7 +73,7 @@ func TestSequences(t *testing.T) {
 
 // leastSequences is how many sequences each pair of phases gets, however slow the machine is:
 // together they send every call in every way.
-const leastSequences = 4
+const leastSequences = 10
 
 // random runs sequence i of the pair with index p.
 func (w *world) random(t *testing.T, base uint64, p, i int, all []pair, c *counts) {
