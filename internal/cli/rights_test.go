@@ -57,8 +57,9 @@ func TestEachRightIsNeeded(t *testing.T) {
 	w := newRightsWorld(t)
 	for _, c := range rightsCases() {
 		for _, r := range rightsIn(c.phase) {
-			if r.before72 && (w.server.IsValkey() || w.server.AtLeast(7, 2)) {
-				continue
+			later := w.server.IsValkey() || w.server.AtLeast(7, 2)
+			if later && (r.before72 || r.word == "watch" && c.strategy == phase.Relocate) {
+				continue // full memory refuses reads inside MULTI before 7.2 only
 			}
 			t.Run(c.String()+"/"+strings.ReplaceAll(r.word, "|", "-"), func(t *testing.T) {
 				g := c.grant()
