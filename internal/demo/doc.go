@@ -5,14 +5,17 @@
 //
 //	demo.go      Run: server, keys, traffic, walk, report
 //	options.go   what can be chosen
-//	kinds.go     the eleven kinds of keys and what the application does with them
-//	cells.go     a kind's keys: one type for each way of using them
+//	kinds.go     the eleven kinds of keys and what the application does with them; the plan
+//	cells.go     the uses of a key, cells_set.go those of a set and of two keys together
+//	keyspace.go  all keys: filled, picked from, checked
 //	model.go     what a key must hold: registers, counters, sets, expiry; the judgement of a reply
-//	traffic.go   workers, and what they count
-//	instance.go  an instance: a process of the fleet, with go-redis or rueidis over rekey
+//	traffic.go   workers, and what they count; histogram.go how long replies took
+//	instance.go  an instance: a process of the fleet, with go-redis or rueidis (client.go) over rekey
 //	naive.go     the same with the plain flag flip in place of rekey
 //	walk.go      the steps, one instance after the other, and the sweeps at the gates
-//	report.go    the result; observer.go who is told meanwhile: plain.go json.go terminal.go
+//	server.go    the embedded server or a real one; clock.go the time by which its keys expire
+//	report.go    the result
+//	observer.go  who is told meanwhile: plain.go json.go terminal.go
 //
 // # How a reply is judged
 //
