@@ -2,26 +2,20 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/plan"
 )
 
 // envRedisURL names the server where --redis does not.
 const envRedisURL = "REKEY_REDIS_URL"
-
-// dialTimeout is how long a server may take to accept a connection before it counts as down.
-const dialTimeout = 5 * time.Second
 
 // loadPlan reads the plan that -f names, in the environment that --env or the plan names.
 func (a *app) loadPlan() (*plan.Plan, error) {
@@ -75,9 +69,9 @@ func (a *app) connect(ctx context.Context, p *plan.Plan) (*target, error) {
 		return nil, misused("--redis redis://127.0.0.1:6379", "no server is named: neither --redis nor %s nor the plan's server.url", envRedisURL)
 	}
 	server.URL = u
-	options, err := universal(server)
+	options, err := fleet.Options(server)
 	if err != nil {
-		return nil, err
+		return nil, misused("check server: in the plan, or --redis URL", "%w", err)
 	}
 	t := &target{url: u, options: options}
 	if err := t.client(options.DB).Ping(ctx).Err(); err != nil {
@@ -86,71 +80,9 @@ func (a *app) connect(ctx context.Context, p *plan.Plan) (*target, error) {
 	return t, nil
 }
 
-// universal turns the plan's words into go-redis's.
-func universal(s plan.Server) (redis.UniversalOptions, error) {
-	single, err := redis.ParseURL(string(s.URL))
-	if err != nil {
-		// Its text may hold the URL.
-		return redis.UniversalOptions{}, misused("--redis redis://127.0.0.1:6379", "the server's URL %s has a parameter that is not known", s.URL)
-	}
-	o := redis.UniversalOptions{
-		Addrs: []string{single.Addr}, Username: single.Username, Password: single.Password, DB: single.DB,
-		TLSConfig:   single.TLSConfig,
-		DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second,
-		MaxRetries:               -1, // a command that may have run is not sent again in silence
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	}
-	if len(s.Sentinel) > 0 {
-		host, _, err := net.SplitHostPort(single.Addr)
-		if err != nil {
-			host = single.Addr
-		}
-		o.MasterName, o.Addrs = host, s.Sentinel
-	}
-	if o.TLSConfig != nil {
-		if err := addTLS(o.TLSConfig, s.TLS); err != nil {
-			return redis.UniversalOptions{}, err
-		}
-	}
-	return o, nil
-}
-
-// addTLS adds the plan's authority and certificate.
-func addTLS(c *tls.Config, files plan.TLS) error {
-	if files.CA != "" {
-		pem, err := os.ReadFile(files.CA)
-		if err != nil {
-			return misused("check server.tls.ca in the plan", "the certificate authority cannot be read: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return misused("check server.tls.ca in the plan", "%s holds no certificate in PEM", files.CA)
-		}
-	}
-	if files.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-		if err != nil {
-			return misused("check server.tls.cert and key in the plan", "the certificate cannot be read: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return nil
-}
-
 // client opens a client of one database; the target closes it.
 func (t *target) client(db int) *redis.Client {
-	o := t.options
-	o.DB = db
-	var c *redis.Client
-	if o.MasterName != "" {
-		c = redis.NewFailoverClient(o.Failover())
-	} else {
-		simple := o.Simple()
-		if strings.HasPrefix(simple.Addr, "/") {
-			simple.Network = "unix"
-		}
-		c = redis.NewClient(simple)
-	}
+	c := fleet.Client(t.options, db)
 	t.clients = append(t.clients, c)
 	return c
 }

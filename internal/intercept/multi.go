@@ -171,11 +171,12 @@ func (s *Session) startWatch(c *command.Command, use command.Use, raw []byte, ar
 		return
 	}
 	ruled := s.resolve(c, args)
-	if s.watch == nil {
+	opened := s.watch == nil
+	if opened {
 		s.watch = s.table
 	}
 	if !ruled {
-		s.push(kindPass)
+		s.watchEntry(opened)
 		s.forward(raw)
 		return
 	}
@@ -188,6 +189,20 @@ func (s *Session) startWatch(c *command.Command, use command.Use, raw []byte, ar
 		e.kind, e.version = kindDrop, s.table.Version
 		s.send(s.lines.Args(i)...)
 	}
-	s.push(kindPass)
+	s.watchEntry(opened)
 	s.send(s.lines.Args(last)...)
+}
+
+// watchEntry adds the entry of a WATCH that is sent now. One that the server refuses opens
+// nothing.
+func (s *Session) watchEntry(opened bool) {
+	e := s.push(kindCapture)
+	e.count = 1
+	mute, table := e.mute, s.watch
+	e.then = func(reply []byte) {
+		s.emit(reply, mute)
+		if reply[0] == '-' && opened && s.watch == table {
+			s.watch = nil
+		}
+	}
 }
