@@ -62,6 +62,13 @@ func (c *conns) open() int {
 	return len(c.live)
 }
 
+// has says whether a connection is open.
+func (c *conns) has(conn *intercept.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.live[conn] != nil
+}
+
 // all is a copy of the open connections.
 func (c *conns) all() map[*intercept.Conn]opener {
 	c.mu.Lock()

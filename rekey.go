@@ -196,8 +196,41 @@ func (r *Rekey) changeTo(ctx context.Context, goal, wanted []phase.Phase) error 
 func (r *Rekey) set(t *intercept.Table) {
 	r.rules.SetTable(t)
 	for conn, open := range r.conns.all() {
-		conn.PhasesChanged()
-		r.work.Go(func() { r.interrupt(conn, open) })
+		r.forget(conn)
+		r.work.Go(func() {
+			r.interrupt(conn, open)
+			r.forgetLate(conn, t.Version)
+		})
+	}
+}
+
+// forget tells the client whose cache a connection fills to empty it.
+func (r *Rekey) forget(conn *intercept.Conn) {
+	redirect := conn.PhasesChanged()
+	if redirect == 0 {
+		return
+	}
+	for other := range r.conns.all() {
+		if id, _ := other.Identity(); id == redirect {
+			other.Forget()
+		}
+	}
+}
+
+// forgetLate does so once more when the connection's last command of an earlier phase was answered:
+// its reply may have gone into the cache after that was emptied.
+func (r *Rekey) forgetLate(conn *intercept.Conn, version uint64) {
+	late := false
+	for r.conns.has(conn) && conn.Oldest() < version {
+		late = true
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-time.After(reachPause):
+		}
+	}
+	if late {
+		r.forget(conn)
 	}
 }
 

@@ -132,16 +132,13 @@ func TestUnblockThatComesEarly(t *testing.T) {
 	c.Send("BLPOP", "mi:q", "0")
 	redistest.WaitFor(t, 5*time.Second, func() bool { return link.Pending(redistest.ToServer) > 0 })
 	calls := unblocks(bare)
-	done := make(chan string, 1)
-	go func() { done <- text(c.Read()) }()
+	replies := read(t, conn)
 	follow(t, r, source, map[string]phase.Phase{"mirror": phase.Guard})
 	redistest.WaitFor(t, 20*time.Second, func() bool { return unblocks(bare) > calls })
 	link.Resume(redistest.ToServer)
 	reached(t, r)
 	want(t, bare, "1", "RPUSH", "mi:q", "v")
-	if got := <-done; got != "[mi:q v]" {
-		t.Errorf("BLPOP over a change of phase: %s, want [mi:q v]", got)
-	}
+	replies.want("[mi:q v]")
 }
 
 // unblocks is how often CLIENT UNBLOCK ran on the server.

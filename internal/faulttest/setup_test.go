@@ -15,6 +15,9 @@ import (
 	"github.com/classwaves/rekey/plan"
 )
 
+// replyWithin bounds every wait for what must come.
+const replyWithin = 20 * time.Second
+
 func TestMain(m *testing.M) { redistest.Main(m) }
 
 // testPlan has one rule of each strategy, so that a key's prefix chooses the strategy.
@@ -94,21 +97,28 @@ func neighbours() [][2]stage {
 	return all
 }
 
-// open makes an instance that ends with the test.
+// open makes an instance that ends with the test and must not have seen a divergence.
 func open(t testing.TB, opts ...rekey.Option) *rekey.Rekey {
 	t.Helper()
-	p, err := plan.Parse("test.yaml", []byte(testPlan), os.LookupEnv)
-	must(t, err)
-	r, err := rekey.Open(t.Context(), p, opts...)
-	must(t, err)
+	r := unchecked(t, opts...)
 	t.Cleanup(func() {
 		for rule, s := range r.Stats().Rules {
 			if s.Divergences != 0 {
 				t.Errorf("rule %s: %d divergences, want none", rule, s.Divergences)
 			}
 		}
-		must(t, r.Close())
 	})
+	return r
+}
+
+// unchecked is open for a test that breaks the rules on purpose.
+func unchecked(t testing.TB, opts ...rekey.Option) *rekey.Rekey {
+	t.Helper()
+	p, err := plan.Parse("test.yaml", []byte(testPlan), os.LookupEnv)
+	must(t, err)
+	r, err := rekey.Open(t.Context(), p, opts...)
+	must(t, err)
+	t.Cleanup(func() { must(t, r.Close()) })
 	return r
 }
 

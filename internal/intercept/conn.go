@@ -326,10 +326,21 @@ func (c *Conn) Oldest() uint64 {
 	return c.session.Oldest()
 }
 
-// PhasesChanged tells the connection that its rules' table was replaced.
-func (c *Conn) PhasesChanged() {
+// PhasesChanged tells the connection that its rules' table was replaced. It gives the
+// CLIENT ID of another connection whose client is to be told to forget what it cached
+// by this one, 0 where there is none.
+func (c *Conn) PhasesChanged() (redirect int64) {
+	c.tell(func() { redirect = c.session.PhasesChanged() })
+	return redirect
+}
+
+// Forget tells the client to empty its cache.
+func (c *Conn) Forget() { c.tell(c.session.Forget) }
+
+// tell runs what has something to say to the client, and wakes whoever reads.
+func (c *Conn) tell(what func()) {
 	c.mu.Lock()
-	c.session.PhasesChanged()
+	what()
 	_, toClient := c.session.Output()
 	c.give(toClient)
 	c.mu.Unlock()

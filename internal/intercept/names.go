@@ -225,11 +225,17 @@ func (s *Session) wantsInvalidation(name []byte) bool {
 
 // PhasesChanged tells the session that the table was replaced. What client-side caching
 // tracked under the old phases may not be what is written under the new ones, so the
-// client is told to forget everything.
-func (s *Session) PhasesChanged() {
-	if !s.tracking {
-		return
+// client is told to forget everything. Where it redirects invalidations to another
+// connection, that one's CLIENT ID is given: it is the one to be told.
+func (s *Session) PhasesChanged() (redirect int64) {
+	if s.tracking && s.redirect == 0 {
+		s.Forget()
 	}
+	return s.redirect
+}
+
+// Forget tells the client to empty its cache.
+func (s *Session) Forget() {
 	s.flush = true
 	if !s.value.on && !s.fold.open && len(s.part) == 0 {
 		s.emptyCaches()
@@ -239,7 +245,10 @@ func (s *Session) PhasesChanged() {
 // emptyCaches is what the server itself sends at FLUSHALL.
 func (s *Session) emptyCaches() {
 	s.flush = false
-	if s.proto == 3 {
+	switch {
+	case s.proto == 3:
 		s.emit([]byte(">2\r\n$10\r\ninvalidate\r\n_\r\n"), false)
+	case s.subs.any():
+		s.emit([]byte(invalidation2+"$-1\r\n"), false)
 	}
 }

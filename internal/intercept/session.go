@@ -23,6 +23,7 @@ type Session struct {
 	watch      *Table // the table at the first WATCH, nil without one
 	tracking   bool
 	prefixes   [][]byte // of client-side caching in broadcasting mode
+	redirect   int64    // CLIENT ID that gets the invalidations, 0: this one
 	replyMode  replyMode
 	subs       subscriptions
 	monitoring bool

@@ -144,7 +144,7 @@ func hasWord(args [][]byte, word string) bool {
 // reset is what RESET leaves of a connection.
 func (s *Session) reset() {
 	s.db, s.proto, s.multi, s.watch = 0, 2, nil, nil
-	s.tracking, s.prefixes, s.replyMode = false, nil, repliesOn
+	s.tracking, s.prefixes, s.redirect, s.replyMode = false, nil, 0, repliesOn
 	s.subs, s.monitoring, s.auth, s.learned = subscriptions{}, false, nil, false
 }
 
@@ -206,17 +206,34 @@ func (s *Session) clientReply(raw []byte, args [][]byte) {
 // clientTracking handles CLIENT TRACKING.
 func (s *Session) clientTracking(raw []byte, args [][]byte) {
 	on := len(args) > 2 && strings.EqualFold(string(args[2]), "on")
-	prefixes := trackingPrefixes(args)
+	prefixes, redirect := trackingPrefixes(args), int64(0)
+	if on {
+		redirect = trackingRedirect(args)
+	}
 	sent := raw
 	if on && len(prefixes) > 0 && s.rules.hold(s.db) {
 		sent = s.withTargets(args, prefixes)
 	}
 	s.wait(nil, func(reply []byte) {
 		if isOK(reply) {
-			s.tracking, s.prefixes = on, prefixes
+			s.tracking, s.prefixes, s.redirect = on, prefixes, redirect
 		}
 	})
 	s.toServer = append(s.server0(), sent...)
+}
+
+// trackingRedirect is the connection to which CLIENT TRACKING ON REDIRECT id sends
+// invalidations, 0 without one.
+func trackingRedirect(args [][]byte) int64 {
+	for i := 3; i+1 < len(args); i++ {
+		if strings.EqualFold(string(args[i]), "redirect") {
+			id, err := strconv.ParseInt(string(args[i+1]), 10, 64)
+			if err == nil {
+				return id
+			}
+		}
+	}
+	return 0
 }
 
 // trackingPrefixes are the prefixes of CLIENT TRACKING ON BCAST PREFIX p ...

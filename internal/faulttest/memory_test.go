@@ -1,0 +1,174 @@
+package faulttest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/classwaves/rekey/internal/redistest"
+)
+
+// TestFullMemory: a server that has no memory left answers through the engine as it answers alone.
+// Reads, and writes that need no memory, go on in every phase, although Redis 7.0 refuses every
+// command inside MULTI then; writes that grow get OOM and change nothing.
+func TestFullMemory(t *testing.T) {
+	for _, s := range stages() {
+		t.Run(s.String(), func(t *testing.T) {
+			server := redistest.Shared(t)
+			bare := server.Conn()
+			r := in(t, s)
+			c := connect(t, r, server.Addr())
+			load := [][]string{
+				{"SET", "str", "v"}, {"SET", "gone", "v"}, {"RPUSH", "list", "a", "b", "c"}, {"SADD", "set", "m", "n"},
+				{"HSET", "hash", "f", "1", "g", "2"}, {"ZADD", "zset", "1", "m", "2", "n"}, {"SET", "ttl", "v"}, {"SET", "other", "v"},
+			}
+			steps := []struct{ words, want string }{
+				{"GET str", "v"}, {"GET none", "nil"}, {"EXISTS str none list", "2"}, {"LRANGE list 0 -1", "[a b c]"},
+				{"HGET hash f", "1"}, {"TYPE zset", "zset"}, {"STRLEN str", "1"}, {"MGET str none other", "[v nil v]"}, {"TTL str", "-1"},
+				{"SET str longer", oom}, {"APPEND str x", oom}, {"RPUSH list x", oom}, {"HSET hash h 3", oom}, {"INCR counter", oom},
+				{"SETEX str 10 x", oom}, {"MSET str 1 other 2", oom}, {"COPY str copy", oom},
+				{"LPOP list", "a"}, {"SREM set m", "1"}, {"HDEL hash f", "1"}, {"ZREM zset m", "1"}, {"EXPIRE ttl 100", "1"},
+				{"PERSIST ttl", "1"}, {"DEL gone none", "1"}, {"GET gone", "nil"}, {"UNLINK other", "1"}, {"GETDEL ttl", "v"},
+				{"LRANGE list 0 -1", "[b c]"}, {"SMEMBERS set", "[n]"}, {"HGETALL hash", "[g 2]"}, {"GET str", "v"},
+			}
+			for _, mode := range []string{"oracle", "engine"} {
+				on := c
+				if mode == "oracle" {
+					on = bare // the same words and names on a bare server: the oracle of the table above
+				}
+				want(t, bare, "OK", "CONFIG", "SET", "maxmemory", "0")
+				want(t, bare, "OK", "FLUSHALL")
+				for _, words := range load {
+					_ = on.Do(logical(s, words)...)
+				}
+				want(t, bare, "OK", "CONFIG", "SET", "maxmemory", "1")
+				for _, step := range steps {
+					words := logical(s, strings.Fields(step.words))
+					if got := text(on.Do(words...)); got != step.want && !(step.want == oom && strings.HasPrefix(got, "OOM ")) {
+						t.Errorf("%s: %s: got %s, want %s", mode, step.words, got, step.want)
+					}
+				}
+			}
+			want(t, bare, "OK", "CONFIG", "SET", "maxmemory", "0")
+			switch n := stats(r, s).Uncopied; {
+			case s == mirrorDual && n == 0:
+				t.Error("no command was counted as uncopied")
+			case s.phase.Parked() && n != 0:
+				t.Errorf("%d uncopied, want none where nothing is copied", n)
+			}
+		})
+	}
+}
+
+const oom = "OOM"
+
+// logical puts the rule's prefix before the names in a command of the tables above.
+func logical(s stage, words []string) []string {
+	out := append([]string(nil), words...)
+	last := 1
+	switch words[0] {
+	case "EXISTS", "MGET", "DEL", "COPY":
+		last = len(words) - 1
+	case "MSET":
+		out[3] = s.legacy(out[3])
+	}
+	for i := 1; i <= last; i++ {
+		out[i] = s.legacy(out[i])
+	}
+	return out
+}
+
+// TestFullMemoryIsAFault shows what the mend is for: the transaction of a dual read, sent by hand on a
+// full server, is refused, with COPY or, before 7.2, without.
+func TestFullMemoryIsAFault(t *testing.T) {
+	server := redistest.Shared(t)
+	bare := server.Conn()
+	want(t, bare, "OK", "SET", "mi:k", "v")
+	want(t, bare, "OK", "CONFIG", "SET", "maxmemory", "1")
+	want(t, bare, "v", "GET", "mi:k")
+	for _, line := range []string{"MULTI", "COPY mi:k cw:test:mi:k", "GET cw:test:mi:k"} {
+		_ = bare.Do(strings.Fields(line)...)
+	}
+	wantPrefix(t, bare, "EXECABORT", "EXEC")
+	want(t, bare, "OK", "CONFIG", "SET", "maxmemory", "0")
+}
+
+// TestEvictedCopy: a server that evicts may drop either copy of a key at any time. Nothing stale comes
+// of it: not after the target was dropped and the key written anew, nor when it is read by a neighbour.
+// The eviction is a removal by a bare connection, which is what it is to everybody else.
+func TestEvictedCopy(t *testing.T) {
+	for _, policy := range []string{"allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-ttl"} {
+		for _, pair := range neighbours() {
+			if policy != "allkeys-lru" && (pair[0] != mirrorDual || pair[1].phase == pair[0].phase) {
+				continue // every pair once, the other policies where there are two copies
+			}
+			first, second := pair[0], pair[1]
+			t.Run(policy+"/"+first.String()+" beside "+second.phase.String(), func(t *testing.T) {
+				server := redistest.Shared(t, redistest.WithConfig("maxmemory 100mb", "maxmemory-policy "+policy))
+				bare := server.Conn()
+				a, b := connect(t, in(t, first), server.Addr()), connect(t, in(t, second), server.Addr())
+				for i, evicted := range []func(string) string{first.legacy, first.target} {
+					k := []string{"k0", "k1"}[i]
+					want(t, a, "1", "RPUSH", first.legacy(k), "old")
+					want(t, b, "2", "RPUSH", first.legacy(k), "newer")
+					_ = bare.Do("DEL", evicted(k))
+					// What one reads, the other reads: the value, or a miss where it was dropped.
+					seen := text(a.Do("LRANGE", first.legacy(k), "0", "-1"))
+					if seen != "[old newer]" && seen != "[]" {
+						t.Errorf("read %s after an eviction, want the value or a miss", seen)
+					}
+					missed := seen == "[]"
+					want(t, a, map[bool]string{false: "3", true: "1"}[missed], "RPUSH", first.legacy(k), "x")
+					wanted := map[bool]string{false: "[old newer x]", true: "[x]"}[missed]
+					want(t, a, wanted, "LRANGE", first.legacy(k), "0", "-1")
+					want(t, b, wanted, "LRANGE", first.legacy(k), "0", "-1")
+				}
+			})
+		}
+	}
+}
+
+// TestRealEviction fills a small server that evicts. Every reader sees what was last written, or a
+// miss; never an older value.
+func TestRealEviction(t *testing.T) {
+	server := redistest.Shared(t, redistest.WithConfig("maxmemory 4mb", "maxmemory-policy allkeys-lru"))
+	bare := server.Conn()
+	for _, s := range stages() {
+		t.Run(s.String(), func(t *testing.T) {
+			want(t, bare, "OK", "FLUSHALL")
+			r := in(t, s)
+			c := connect(t, r, server.Addr())
+			value := strings.Repeat("x", 15000)
+			last := make(map[string]string)
+			misses := 0
+			for i := range 1500 {
+				k := s.legacy(string(rune('a'+i%23)) + strings.Repeat("k", i%17))
+				v := value + strings.Repeat("y", i%50)
+				switch i % 3 {
+				case 0:
+					if got := text(c.Do("SET", k, v)); got == "OK" {
+						last[k] = v
+					}
+				case 1:
+					if got := text(c.Do("GET", k)); got == "nil" {
+						misses++
+						delete(last, k)
+					} else if got != last[k] {
+						t.Fatalf("read %d: an older value of %s", i, k)
+					}
+				default:
+					if got := text(c.Do("SETRANGE", k, "0", v)); !strings.HasPrefix(got, "OOM") {
+						old := last[k]
+						now := text(c.Do("GET", k))
+						if now != "nil" && now != v && (len(old) <= len(v) || now != v+old[len(v):]) {
+							t.Fatalf("write %d: %s holds a value that nobody wrote", i, k)
+						}
+						last[k] = now
+					}
+				}
+			}
+			if evicted := text(bare.Do("INFO", "stats")); strings.Contains(evicted, "evicted_keys:0\r\n") {
+				t.Errorf("nothing was evicted; %d misses", misses)
+			}
+		})
+	}
+}
