@@ -63,7 +63,7 @@ func TestTinyExpiries(t *testing.T) {
 				{"SET", "k", "new", "PX", "1"}, {"SET", "k", "new", "PX", "1", "GET"}, {"PSETEX", "k", "1", "new"},
 				{"PEXPIRE", "k", "1"}, {"GETEX", "k", "PX", "1"}, {"PEXPIRE", "k", "0"}, {"PEXPIREAT", "k", "1"},
 			} {
-				for n := range 10 {
+				for n := range 4 {
 					k := s.legacy(name(i, n))
 					want(t, c, "OK", "SET", k, "old")
 					words := append([]string(nil), form...)
@@ -91,7 +91,7 @@ func TestExpiredStaysGone(t *testing.T) {
 		t.Run(writer.String()+" beside "+reader.phase.String(), func(t *testing.T) {
 			want(t, server.Conn(), "OK", "FLUSHALL")
 			w, r := connect(t, in(t, writer), server.Addr()), connect(t, in(t, reader), server.Addr())
-			for i := range 8 {
+			for i := range 4 {
 				k := writer.legacy(strconv.Itoa(i))
 				want(t, w, "OK", "SET", k, "v", "PX", "3")
 				redistest.WaitFor(t, replyWithin, func() bool {

@@ -42,7 +42,12 @@ func (s *Session) learnFirst() bool {
 		}
 	})
 	s.sendText(wireMulti)
-	s.question(func([]byte) { s.learnedAll() })
+	s.question(func(reply []byte) {
+		if h, _, err := resp.ReadHeader(reply); err == nil && h.Type == '-' && s.noMulti == "" {
+			s.noMulti = string(cause(h))
+		}
+		s.learnedAll()
+	})
 	s.sendText(wireExec)
 	return true
 }
