@@ -83,8 +83,8 @@ func FuzzGlob(f *testing.F) {
 		f.Add([]byte(pattern), []byte("aaaaab"))
 	}
 	f.Fuzz(func(t *testing.T, pattern, name []byte) {
-		if len(pattern) > 24 || len(name) > 24 {
-			return // the reference is exponential
+		if len(pattern) > 24 || len(name) > 24 || bytes.Count(pattern, []byte("*")) > 6 {
+			return // the reference is exponential in the stars
 		}
 		if got, want := GlobMatch(pattern, name), referenceGlob(pattern, name); got != want {
 			t.Fatalf("GlobMatch(%q, %q): got %v, want %v", pattern, name, got, want)
