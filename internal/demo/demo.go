@@ -145,7 +145,7 @@ func (d *demo) gone(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fmt.Errorf("rekey: demo: the server %s failed after %d operations: %w", d.server, d.counts.ops.Load(), err)
+	return fmt.Errorf("rekey: demo: the server (%s) failed after %d operations: %w", d.server, d.counts.ops.Load(), err)
 }
 
 func (d *demo) close() error {

@@ -66,8 +66,19 @@ func (p *process) count(ops int64) { p.completed.Add(ops) }
 
 func (p *process) ops() int64 { return p.completed.Load() }
 
-// answerTimeout is how long a server may take for an answer before it counts as gone.
-const answerTimeout = 5 * time.Second
+// How long a server may take for an answer before it counts as gone. The embedded one cannot go: on
+// a machine that is busy with other things it is slow, as all of this process is.
+const (
+	answerTimeout   = 10 * time.Second
+	embeddedTimeout = 2 * time.Minute
+)
+
+func (s *server) timeout() time.Duration {
+	if s.embedded != nil {
+		return embeddedTimeout
+	}
+	return answerTimeout
+}
 
 // library is which client an instance uses: they take turns.
 func library(i int) string {
@@ -91,7 +102,7 @@ func openClient(i int, server *server, r *rekey.Rekey) (client, error) {
 		return nil, fmt.Errorf("rekey: demo: the server's URL has a parameter that rueidis does not know")
 	}
 	o.DisableCache, o.DisableRetry, o.ForceSingleClient = true, true, true
-	o.ConnWriteTimeout = answerTimeout
+	o.ConnWriteTimeout = server.timeout()
 	if r != nil {
 		o.DialCtxFn = r.DialCtxFn()
 	}
@@ -107,7 +118,8 @@ func openClient(i int, server *server, r *rekey.Rekey) (client, error) {
 func (s *server) options() *redis.Options {
 	o := *s.base
 	o.MaxRetries = -1
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = answerTimeout, answerTimeout, answerTimeout
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = s.timeout(), s.timeout(), s.timeout()
+	o.PoolTimeout = s.timeout()
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return &o

@@ -75,7 +75,7 @@ func (s *server) ttlTolerance() time.Duration {
 // String names the server for people.
 func (s *server) String() string {
 	if s.embedded != nil {
-		return "embedded, in this process"
+		return "embedded in this process"
 	}
 	return s.url.String()
 }
