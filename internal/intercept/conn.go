@@ -65,15 +65,62 @@ func (c *Conn) Write(p []byte) (int, error) {
 		c.queued = append(c.queued, toServer...)
 	}
 	woken := len(toClient) > 0
+	halted := c.session.Halted()
 	if err := c.drain(direct); err != nil {
 		return 0, err
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		c.fail(err)
-	} else if woken {
+	case woken:
 		c.wake()
+	case halted:
+		c.goOn()
 	}
 	return len(p), nil
+}
+
+// goOnWithin bounds how long a Write reads in the place of a reader.
+const goOnWithin = time.Second
+
+// goOn reads what the session waits for before it takes more commands, if nobody else is
+// reading: an application may write for ever without a look at the replies, and what it
+// wrote runs on a bare connection. Whatever comes is kept for its reader.
+func (c *Conn) goOn() {
+	if !c.reading.TryLock() {
+		return
+	}
+	defer c.reading.Unlock()
+	until := time.Now().Add(goOnWithin)
+	buf := make([]byte, 4096)
+	for {
+		c.mu.Lock()
+		if id, due := c.session.AdmissionDue(); due && c.err == nil {
+			c.mu.Unlock()
+			c.admit(id)
+			continue
+		}
+		if c.err != nil || !c.session.Halted() {
+			c.mu.Unlock()
+			return
+		}
+		c.set = until
+		_ = c.Conn.SetReadDeadline(until) // fails on a closed connection only, whose Read says so
+		c.mu.Unlock()
+		n, err := c.Conn.Read(buf)
+		if n == 0 && err != nil {
+			c.mu.Lock()
+			if c.err == nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				c.err = err
+			}
+			c.mu.Unlock()
+			return
+		}
+		n, _ = c.received(buf, n) // an error is kept in c.err, which the reader looks at
+		c.mu.Lock()
+		c.give(buf[:n])
+		c.mu.Unlock()
+	}
 }
 
 // verbatimOf says that part is the beginning of whole, in memory.

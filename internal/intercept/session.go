@@ -318,6 +318,10 @@ func (s *Session) refuse(rule int, text string) {
 	e.then = func([]byte) { s.emit(resp.AppendError(nil, text), mute) }
 }
 
+// Halted says that no more commands are taken before the server has answered something,
+// which it does without delay: a blocking command is not meant.
+func (s *Session) Halted() bool { return s.stalled > 0 && s.block == nil && s.err == nil }
+
 // stall stops the reading of commands until unstall.
 func (s *Session) stall()   { s.stalled++ }
 func (s *Session) unstall() { s.stalled-- }
