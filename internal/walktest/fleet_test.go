@@ -2,6 +2,7 @@ package walktest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -47,7 +48,8 @@ type fleet struct {
 	instances []*instance
 	rng       *rand.Rand
 
-	pause int64 // operations between two changes
+	pause   int64 // operations between two changes
+	patient bool  // begins a sweep again that the server did not let end
 
 	// What a careless operator does.
 	omit  []phase.Gate // goes on without their sweeps
@@ -126,7 +128,7 @@ func (f *fleet) step(ctx context.Context, tr *traffic, rule string, from, to pha
 		if slices.Contains(f.omit, gate) {
 			continue
 		}
-		if err := f.prove(ctx, rule, from, gate); err != nil {
+		if err := f.again(ctx, func() error { return f.prove(ctx, rule, from, gate) }); err != nil {
 			return fmt.Errorf("gate %v of %v to %v: %w", gate, from, to, err)
 		}
 	}
@@ -183,10 +185,26 @@ func (f *fleet) walk(ctx context.Context, tr *traffic, routes ...route) error {
 			return fmt.Errorf("rule %s: %w", r.rule, err)
 		}
 		at[i]++
-		if err := f.plant(ctx, tr, r.rule, r.phases[at[i]:]); err != nil {
+		if err := f.again(ctx, func() error { return f.plant(ctx, tr, r.rule, r.phases[at[i]:]) }); err != nil {
 			return err
 		}
 	}
+}
+
+// again does the operator's work, and once more where he is patient and it fails for another reason
+// than what he was told to find.
+func (f *fleet) again(ctx context.Context, work func() error) error {
+	if !f.patient {
+		return work()
+	}
+	var last error
+	err := until(ctx, "the operator", func() (bool, error) {
+		if last = work(); errors.Is(last, errGate) {
+			return false, last
+		}
+		return last == nil, nil
+	})
+	return errors.Join(err, last)
 }
 
 // plant writes what nobody may see, as the rule arrives at the first of the phases that are left of

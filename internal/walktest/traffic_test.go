@@ -300,6 +300,10 @@ func (tr *traffic) outcome(op history.Op, err error) error {
 	case answered:
 		return fmt.Errorf("%v: %w", op, err)
 	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return fmt.Errorf("%v was never answered: %w", op, err)
+	}
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" || reads[op.Name] {
 		return fmt.Errorf("%w: %w: %w", history.ErrNotRun, errNetwork, err)

@@ -43,10 +43,7 @@ func TestWalk(t *testing.T) {
 		{"both at once", []route{{"mirror", settledWalk}, {"move", moveWalk}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			end := time.Now().Add(seconds(t))
-			for again := true; again; again = !t.Failed() && time.Now().Before(end) {
-				t.Run("", func(t *testing.T) { walkOnce(t, seedOf(t), tt.routes) })
-			}
+			repeat(t, func(t *testing.T, seed uint64) { walkOnce(t, seed, tt.routes) })
 		})
 	}
 }
@@ -93,6 +90,15 @@ func prefixes(routes []route) (out []string) {
 		out = append(out, r.rule)
 	}
 	return out
+}
+
+// repeat runs a walk once, and for as long as is asked for.
+func repeat(t *testing.T, walk func(t *testing.T, seed uint64)) {
+	t.Helper()
+	end := time.Now().Add(seconds(t))
+	for again := true; again; again = !t.Failed() && time.Now().Before(end) {
+		t.Run("", func(t *testing.T) { walk(t, seedOf(t)) })
+	}
 }
 
 // seconds is how long a test repeats itself.
