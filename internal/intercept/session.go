@@ -1,7 +1,6 @@
 package intercept
 
 import (
-	"errors"
 	"math"
 	"time"
 
@@ -89,9 +88,6 @@ type verbatim struct {
 func NewSession(rules *Rules, now func() time.Time) *Session {
 	return &Session{rules: rules, now: now, table: rules.Table(), proto: 2}
 }
-
-// errClosed says that the session ended its connection.
-var errClosed = errors.New("rekey: connection ended")
 
 // Client takes bytes of the client. An error means that the connection is of no more
 // use; what Output gives is still to be sent.

@@ -55,6 +55,5 @@ func dial(t testing.TB, server *redistest.Server, rules *intercept.Rules) net.Co
 	return conn
 }
 
-var mirrorPhases = []phase.Phase{phase.Legacy, phase.Guard, phase.Dual, phase.Settled, phase.Drain, phase.Sealed, phase.Prefixed}
-var movePhases = []phase.Phase{phase.Legacy, phase.Hold, phase.Move, phase.Prefixed}
+// allPhases are those of both strategies.
 var allPhases = []phase.Phase{phase.Legacy, phase.Guard, phase.Dual, phase.Settled, phase.Drain, phase.Sealed, phase.Prefixed, phase.Hold, phase.Move}

@@ -130,11 +130,6 @@ func (t *Template) AnyEnvironment() (*Template, bool) { return t.anyEnv, t.anyEn
 // HasEnvironment reports whether {env} is written in the template.
 func (t *Template) HasEnvironment() bool { return t.usesEnv }
 
-// same reports whether both templates have the same names and read them the same way.
-func (t *Template) same(u *Template) bool {
-	return slices.Equal(t.vars, u.vars) && slices.EqualFunc(t.lits, u.lits, bytes.Equal)
-}
-
 // prefixOf returns the literal that stands in t before all of u, when t is a literal followed by u.
 func (t *Template) prefixOf(u *Template) ([]byte, bool) {
 	if !slices.Equal(t.vars, u.vars) || !bytes.HasSuffix(t.lits[0], u.lits[0]) ||
