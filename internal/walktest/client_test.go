@@ -34,7 +34,7 @@ type goRedis struct{ rdb *redis.Client }
 // newGoRedis makes a go-redis client that sends every command once.
 func newGoRedis(opt redis.Options) goRedis {
 	opt.MaxRetries = -1
-	opt.ReadTimeout, opt.WriteTimeout = clientTimeout, clientTimeout
+	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = clientTimeout, clientTimeout, clientTimeout
 	return goRedis{redis.NewClient(&opt)}
 }
 
@@ -110,7 +110,7 @@ type ruEidis struct{ c rueidis.Client }
 // newRueidis makes a rueidis client that sends every command once.
 func newRueidis(opt rueidis.ClientOption) (ruEidis, error) {
 	opt.DisableRetry = true
-	opt.ConnWriteTimeout = clientTimeout
+	opt.ConnWriteTimeout, opt.Dialer.Timeout = clientTimeout, clientTimeout
 	c, err := rueidis.NewClient(opt)
 	return ruEidis{c}, err
 }

@@ -46,8 +46,8 @@ func TestWalkOverRestarts(t *testing.T) {
 		t.Run(r.rule, func(t *testing.T) {
 			repeat(t, func(t *testing.T, seed uint64) {
 				server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync no", "save ''"))
-				walkWithFaults(t, seed, server, []route{r}, direct(server), 3, func(_ *rand.Rand, tr *traffic) error {
-					if err := tr.more(600); err != nil {
+				walkWithFaults(t, seed, server, []route{r}, direct(server), 3, func(rng *rand.Rand, tr *traffic) error {
+					if err := tr.more(rng.Int64N(300)); err != nil {
 						return err
 					}
 					server.Kill()
@@ -71,8 +71,15 @@ func walkWithFaults(t *testing.T, seed uint64, server *redistest.Server, routes 
 	walked := make(chan error, 1)
 	go func() { walked <- f.walk(t.Context(), tr, routes...) }()
 	rng := rand.New(rand.NewPCG(seed, 1<<33))
+	total := int64(0)
+	for _, r := range routes {
+		total += int64((len(r.phases) - 1) * instances)
+	}
 	for n := range faults {
-		if err := fault(rng, tr); err != nil && tr.stopped.Err() == nil {
+		// All over the walk, and between two changes as often as behind a step's last.
+		due := total * int64(n) / int64(faults)
+		err := until(tr.stopped, "the next change", func() (bool, error) { return f.changes.Load() >= due, nil })
+		if err = errors.Join(err, fault(rng, tr)); err != nil && tr.stopped.Err() == nil {
 			t.Fatalf("fault %d: %v", n, err)
 		}
 	}
@@ -92,7 +99,7 @@ func walkWithFaults(t *testing.T, seed uint64, server *redistest.Server, routes 
 
 // breakLink makes one fault of a network.
 func breakLink(rng *rand.Rand, tr *traffic, link *redistest.Link) error {
-	if err := tr.more(150 + rng.Int64N(300)); err != nil {
+	if err := tr.more(rng.Int64N(300)); err != nil {
 		return err
 	}
 	toServer := redistest.ToServer

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,8 +49,9 @@ type fleet struct {
 	instances []*instance
 	rng       *rand.Rand
 
-	pause   int64 // operations between two changes
-	patient bool  // begins a sweep again that the server did not let end
+	changes atomic.Int64 // of an instance, so far
+	pause   int64        // operations between two changes
+	patient bool         // begins a sweep again that the server did not let end
 
 	// What a careless operator does.
 	omit  []phase.Gate // goes on without their sweeps
@@ -134,6 +136,7 @@ func (f *fleet) step(ctx context.Context, tr *traffic, rule string, from, to pha
 	}
 	for _, n := range f.rng.Perm(len(f.instances)) {
 		f.instances[n].source.Set(map[string]phase.Phase{rule: to})
+		f.changes.Add(1)
 		if err := tr.more(f.pause); err != nil {
 			return err
 		}
