@@ -137,7 +137,7 @@ func watch(t *testing.T, rdb *redis.Client, key func(string) string) {
 	same(t, "GET", rdb.Get(ctx, k).Val(), "3")
 	err := rdb.Watch(ctx, func(tx *redis.Tx) error {
 		must(t, rdb.Set(ctx, k, "other", 0).Err())
-		return increment2(ctx, tx, k)
+		return setMine(ctx, tx, k)
 	}, k)
 	if !errors.Is(err, redis.TxFailedErr) {
 		t.Errorf("EXEC after another's write: %v, want %v", err, redis.TxFailedErr)
@@ -145,7 +145,7 @@ func watch(t *testing.T, rdb *redis.Client, key func(string) string) {
 	same(t, "GET", rdb.Get(ctx, k).Val(), "other")
 }
 
-func increment2(ctx context.Context, tx *redis.Tx, k string) error {
+func setMine(ctx context.Context, tx *redis.Tx, k string) error {
 	_, err := tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.Set(ctx, k, "mine", 0)
 		return nil

@@ -38,12 +38,12 @@ func TestTwoNamesOfOneKey(t *testing.T) {
 				{"BITOP", "OR", l, p}, {"ZUNIONSTORE", l, "2", l, p}, {"TOUCH", p, l, p}, {"UNLINK", p, l},
 			} {
 				for _, kind := range []string{"", "str", "set", "list", "zset", "hll"} {
-					make := map[string][]string{"str": {"SET", "x", "v"}, "set": {"SADD", "x", "a"}, "list": {"RPUSH", "x", "a", "b"},
+					begin := map[string][]string{"str": {"SET", "x", "v"}, "set": {"SADD", "x", "a"}, "list": {"RPUSH", "x", "a", "b"},
 						"zset": {"ZADD", "x", "1", "a"}, "hll": {"PFADD", "x", "a"}}[kind]
 					run := func(c *redistest.Conn, key func(string) string) (string, string) {
 						want(t, bare, "OK", "FLUSHALL")
-						if make != nil {
-							_ = c.Do(replace(make, "x", key(l))...)
+						if begin != nil {
+							_ = c.Do(replace(begin, "x", key(l))...)
 						}
 						reply := text(c.Do(each(words, key)...))
 						return reply, text(c.Do("EXISTS", key(l))) + text(c.Do("TYPE", key(p)))
