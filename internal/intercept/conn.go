@@ -62,7 +62,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if verbatimOf(toServer, p) && !c.writing && len(c.queued) == 0 {
 		direct = toServer
 	} else {
-		c.queued = append(c.queued, toServer...)
+		c.enqueue(toServer, verbatimOf(toServer, p))
 	}
 	woken := len(toClient) > 0
 	halted := c.session.Halted()
@@ -139,6 +139,20 @@ func (c *Conn) give(b []byte) {
 	c.out = append(c.out, b...)
 }
 
+// enqueue takes bytes that the session gave out for the server. They are kept as they are
+// where they can be, because they may be many: the session goes on with another buffer.
+// borrowed says that they are not the session's own.
+func (c *Conn) enqueue(b []byte, borrowed bool) {
+	switch {
+	case len(b) == 0:
+	case len(c.queued) > 0 || borrowed:
+		c.queued = append(c.queued, b...)
+	default:
+		c.session.Swap(c.spare)
+		c.queued, c.spare = b, nil
+	}
+}
+
 // drain writes first and then what is queued, in order, unless somebody else is at it.
 // It is called with the lock held and gives it up.
 func (c *Conn) drain(first []byte) error {
@@ -161,8 +175,7 @@ func (c *Conn) drain(first []byte) error {
 				c.mu.Unlock()
 				return err
 			}
-			b, c.queued = c.queued, c.spare[:0]
-			c.spare = nil
+			b, c.queued = c.queued, nil
 		}
 		c.mu.Unlock()
 		_, err := c.Conn.Write(b)
@@ -264,7 +277,7 @@ func (c *Conn) received(p []byte, n int) (int, error) {
 	c.mu.Lock()
 	err := c.session.Server(p[:n])
 	toServer, toClient := c.session.Output()
-	c.queued = append(c.queued, toServer...)
+	c.enqueue(toServer, false)
 	inPlace := verbatimOf(toClient, p) && c.outFrom == len(c.out)
 	if !inPlace {
 		c.give(toClient)
@@ -305,7 +318,7 @@ func (c *Conn) readFailed(err error) (again bool, _ error) {
 		c.session.Tick()
 		toServer, toClient := c.session.Output()
 		c.give(toClient)
-		c.queued = append(c.queued, toServer...)
+		c.enqueue(toServer, false)
 		err := c.drain(nil)
 		return err == nil, err
 	}
@@ -320,7 +333,7 @@ func (c *Conn) admit(id int64) {
 	failed := c.session.Admitted(err)
 	toServer, toClient := c.session.Output()
 	c.give(toClient)
-	c.queued = append(c.queued, toServer...)
+	c.enqueue(toServer, false)
 	if failed != nil {
 		c.mu.Unlock()
 		c.fail(failed)

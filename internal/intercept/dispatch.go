@@ -2,6 +2,7 @@ package intercept
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/classwaves/rekey/internal/command"
 	"github.com/classwaves/rekey/internal/resp"
@@ -201,6 +202,9 @@ func (s *Session) transact(c *command.Command, rc *rewrite.Command, raw []byte) 
 	s.count(e)
 	if e.txn {
 		s.sendText(wireMulti)
+	}
+	if len(raw) > maxKept { // room at once for what would grow again and again
+		s.toServer = slices.Grow(s.server0(), len(s.lines.Lines)*(len(raw)+maxKept))
 	}
 	for i := range s.lines.Lines {
 		s.send(s.lines.Args(i)...)

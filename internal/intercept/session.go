@@ -2,6 +2,7 @@ package intercept
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/classwaves/rekey/internal/command"
@@ -102,6 +103,10 @@ func (s *Session) Client(p []byte) error {
 		p = p[n:]
 	}
 	if len(p) > 0 && s.err == nil {
+		// Room for the rest of a long word, but on the word of bytes that are here, not of a
+		// length that was announced.
+		need := s.scan.Need(len(s.in) - s.inFrom)
+		s.in = slices.Grow(s.in, max(len(p), min(need, 2*len(p))))
 		s.in = append(s.in, p...)
 		s.pump()
 	}
@@ -183,6 +188,10 @@ func (s *Session) Output() (toServer, toClient []byte) {
 	s.toServer, s.toClient = reuse(s.toServer), reuse(s.toClient)
 	return toServer, toClient
 }
+
+// Swap gives the session another buffer in the place of the bytes for the server that
+// Output gave last, which are the caller's own then.
+func (s *Session) Swap(buffer []byte) { s.toServer = buffer[:0] }
 
 func reuse(b []byte) []byte {
 	if cap(b) > maxKept {
