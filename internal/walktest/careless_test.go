@@ -49,16 +49,19 @@ func TestGatesAreNecessary(t *testing.T) {
 // TestPhasesAreNecessary leaves a phase out, so that two stand side by side that may not.
 func TestPhasesAreNecessary(t *testing.T) {
 	for _, tt := range []struct {
-		name  string
-		route route
+		without string
+		route   route
 	}{
-		{"guard", route{"mirror", []phase.Phase{phase.Legacy, phase.Dual, phase.Settled}}},
-		{"dual, and its sweep", route{"mirror", []phase.Phase{phase.Guard, phase.Settled}}},
-		{"settled on the way back", route{"mirror", []phase.Phase{phase.Prefixed, phase.Dual, phase.Guard}}},
+		{"guard", route{"mirror", []phase.Phase{phase.Legacy, phase.Dual}}},
+		{"dual", route{"mirror", []phase.Phase{phase.Guard, phase.Settled}}},
+		{"sealed", route{"mirror", []phase.Phase{phase.Settled, phase.Prefixed, phase.Drain}}},
+		{"sealed on the way back", route{"mirror", []phase.Phase{phase.Prefixed, phase.Dual}}},
+		{"dual on the way back", route{"mirror", []phase.Phase{phase.Settled, phase.Guard}}},
 		{"hold", route{"move", []phase.Phase{phase.Legacy, phase.Move}}},
-		{"move on the way back", route{"move", []phase.Phase{phase.Prefixed, phase.Hold, phase.Legacy}}},
+		{"move", route{"move", []phase.Phase{phase.Hold, phase.Prefixed}}},
+		{"move on the way back", route{"move", []phase.Phase{phase.Prefixed, phase.Hold}}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(tt.without, func(t *testing.T) {
 			mustBeFound(t, func(t *testing.T) bool {
 				return shortWalk(t, tt.route, func(f *fleet) { f.leaps = true })
 			})

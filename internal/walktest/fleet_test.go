@@ -188,6 +188,11 @@ func (f *fleet) walk(ctx context.Context, tr *traffic, routes ...route) error {
 			return fmt.Errorf("rule %s: %w", r.rule, err)
 		}
 		at[i]++
+		if r.phases[at[i]] == phase.Prefixed {
+			if err := tr.remove(f.any(), r.rule); err != nil {
+				return err
+			}
+		}
 		if err := f.again(ctx, func() error { return f.plant(ctx, tr, r.rule, r.phases[at[i]:]) }); err != nil {
 			return err
 		}

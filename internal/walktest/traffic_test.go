@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,8 +45,13 @@ type traffic struct {
 // Hot keys are for the races, and cold ones for the sweeps: nobody writes them for whole phases.
 const (
 	hotKeys  = 2
-	coldKeys = 6
+	coldKeys = 5
 )
+
+// Idle keys are what no worker touches, so that nobody but the sweeps takes care of them: one that
+// is there all the time, one that is removed when its rule is prefixed, and one that never is, under
+// whose names the test plants what must not be seen.
+var idleKeys = []string{"kept", "removed", "never"}
 
 func newTraffic(t *testing.T, seed uint64, kinds []kind, prefixes ...string) *traffic {
 	tr := &traffic{seed: seed, kinds: kinds, prefixes: prefixes, recorders: make(map[string]*history.Recorder), ctx: t.Context()}
@@ -57,16 +64,20 @@ func newTraffic(t *testing.T, seed uint64, kinds []kind, prefixes ...string) *tr
 }
 
 // keys are all keys of a kind.
-func (tr *traffic) keys(k kind) (hot, cold []string) {
+func (tr *traffic) keys(k kind) (hot, cold, idle []string) {
 	for _, prefix := range tr.prefixes {
+		base := prefix + ":" + k.name + ":"
 		for i := range hotKeys {
-			hot = append(hot, fmt.Sprintf("%s:%s:hot%d", prefix, k.name, i))
+			hot = append(hot, base+"hot"+strconv.Itoa(i))
 		}
 		for i := range coldKeys {
-			cold = append(cold, fmt.Sprintf("%s:%s:cold%d", prefix, k.name, i))
+			cold = append(cold, base+"cold"+strconv.Itoa(i))
+		}
+		for _, name := range idleKeys {
+			idle = append(idle, base+name)
 		}
 	}
-	return hot, cold
+	return hot, cold, idle
 }
 
 // worker is one goroutine with one client.
@@ -161,15 +172,25 @@ func until(ctx context.Context, what string, cond func() (bool, error)) error {
 	}
 }
 
-// create makes the keys, through the client, but for one cold key of each kind: what does not exist
-// must not appear either.
+// create makes the keys, through the client.
 func (tr *traffic) create(c client) error {
 	w := tr.worker(c, 0)
 	return tr.each(func(k kind, key string) error {
-		if strings.HasSuffix(key, "cold0") {
+		if strings.HasSuffix(key, ":never") {
 			return nil
 		}
 		return w.run(k, k.create, key)
+	})
+}
+
+// remove deletes what is to go when the rule of a prefix is prefixed. Nobody may see it again.
+func (tr *traffic) remove(c client, prefix string) error {
+	w := tr.worker(c, 0)
+	return tr.each(func(k kind, key string) error {
+		if !strings.HasPrefix(key, prefix+":") || !strings.HasSuffix(key, ":removed") {
+			return nil
+		}
+		return w.run(k, action{op: "DEL", call: command("DEL")}, key)
 	})
 }
 
@@ -181,8 +202,8 @@ func (tr *traffic) readAll(c client) error {
 
 func (tr *traffic) each(f func(kind, string) error) error {
 	for _, k := range tr.kinds {
-		hot, cold := tr.keys(k)
-		for _, key := range append(hot, cold...) {
+		hot, cold, idle := tr.keys(k)
+		for _, key := range slices.Concat(hot, cold, idle) {
 			if err := f(k, key); err != nil {
 				return err
 			}
@@ -215,7 +236,7 @@ func (w *worker) choose(k kind) action {
 }
 
 func (w *worker) key(k kind) string {
-	hot, cold := w.tr.keys(k)
+	hot, cold, _ := w.tr.keys(k)
 	if w.rng.IntN(20) == 0 {
 		return cold[w.rng.IntN(len(cold))]
 	}
@@ -244,7 +265,7 @@ func (w *worker) op(a action, key string) history.Op {
 // within the same time.
 func (w *worker) pair(k kind) error {
 	set, get := action{op: "SET", args: fresh}, action{op: "GET"}
-	hot, _ := w.tr.keys(k)
+	hot, _, _ := w.tr.keys(k)
 	i := w.rng.IntN(len(hot))
 	key, other := hot[i], hot[(i+1+w.rng.IntN(len(hot)-1))%len(hot)]
 	var a, b history.Op
