@@ -2,6 +2,7 @@ package intercept
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -193,14 +194,16 @@ func (c *Conn) drain(first []byte) error {
 // reader can still be read.
 var errEnded = errors.New("rekey: the connection was ended")
 
-// fail ends the connection after what the session said last.
+// fail ends the connection after what the session said last: nothing more goes to the
+// server, and the reader gets what there is and then the error. The connection under it
+// is closed by its owner, who may still set deadlines on it.
 func (c *Conn) fail(err error) {
 	c.mu.Lock()
 	if c.err == nil {
-		c.err = errors.Join(errEnded, err)
+		c.err = fmt.Errorf("%w: %w", errEnded, err)
 	}
 	c.mu.Unlock()
-	_ = c.Conn.Close() // the error that matters is kept
+	c.wake()
 }
 
 // wake makes a Read that waits for the server look again.

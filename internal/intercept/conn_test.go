@@ -1,10 +1,13 @@
 package intercept_test
 
 import (
+	"errors"
+	"io"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/classwaves/rekey/internal/redistest"
-	"github.com/classwaves/rekey/internal/resp"
 )
 
 // TestTranscript runs one conversation in every phase. What a client sees is the same
@@ -55,8 +58,31 @@ func TestTranscript(t *testing.T) {
 						t.Errorf("%d divergences", n)
 					}
 				}
-				_ = resp.Value{}
 			})
+		}
+	}
+}
+
+// TestGarbageBehindCommands: what came before it is answered, then the server's own words for it, and
+// then the connection ends.
+func TestGarbageBehindCommands(t *testing.T) {
+	server := redistest.Shared(t)
+	for _, p := range allPhases {
+		rules := testRules(t)
+		setPhases(rules, p, p)
+		conn := dial(t, server, rules)
+		if _, err := conn.Write([]byte("SET a:1 x\r\nGET a:1\r\n*1\r\n:nonsense\r\nGET a:1\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(conn)
+		if want := "+OK\r\n$1\r\nx\r\n-ERR Protocol error: expected '$', got ':'\r\n"; string(got) != want {
+			t.Errorf("%s: %q, want %q", p, got, want)
+		}
+		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection ended with %v, want an error of its own", p, err)
 		}
 	}
 }

@@ -226,8 +226,12 @@ func (s *Session) settle() {
 		s.emit(e.local, e.mute)
 		s.q.pop()
 	}
-	if s.q.size == 0 && len(s.retries) > 0 && !s.retries[0].running {
+	switch {
+	case s.q.size > 0:
+	case len(s.retries) > 0 && !s.retries[0].running:
 		s.retry()
+	case len(s.retries) == 0 && s.ending != nil && s.err == nil:
+		s.err = s.ending
 	}
 }
 

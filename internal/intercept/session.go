@@ -73,7 +73,9 @@ type Session struct {
 	// unblocking: CLIENT UNBLOCK was sent for this connection, and has ended nothing yet.
 	unblocking bool
 	flush      bool // client-side caches are to be emptied
-	err        error
+	// ending: no more commands are read, and err follows when all replies have come.
+	ending error
+	err    error
 }
 
 // verbatim is a prefix of the bytes at hand that passes as it is, so that nothing is
@@ -93,7 +95,7 @@ func NewSession(rules *Rules, now func() time.Time) *Session {
 // Client takes bytes of the client. An error means that the connection is of no more
 // use; what Output gives is still to be sent.
 func (s *Session) Client(p []byte) error {
-	if s.err != nil {
+	if s.err != nil || s.ending != nil {
 		return s.err
 	}
 	s.table = s.rules.Table()
@@ -102,7 +104,7 @@ func (s *Session) Client(p []byte) error {
 		n := s.read(p)
 		p = p[n:]
 	}
-	if len(p) > 0 && s.err == nil {
+	if len(p) > 0 && s.err == nil && s.ending == nil {
 		// Room for the rest of a long word, but on the word of bytes that are here, not of a
 		// length that was announced.
 		need := s.scan.Need(len(s.in) - s.inFrom)
@@ -115,7 +117,7 @@ func (s *Session) Client(p []byte) error {
 
 // read takes complete commands off p, without copying them first.
 func (s *Session) read(p []byte) (n int) {
-	for n < len(p) && s.stalled == 0 && s.err == nil {
+	for n < len(p) && s.stalled == 0 && s.err == nil && s.ending == nil {
 		if s.learnFirst() {
 			break
 		}
@@ -135,7 +137,7 @@ func (s *Session) read(p []byte) (n int) {
 
 // pump takes complete commands off what has been kept.
 func (s *Session) pump() {
-	for s.inFrom < len(s.in) && s.stalled == 0 && s.err == nil {
+	for s.inFrom < len(s.in) && s.stalled == 0 && s.err == nil && s.ending == nil {
 		if s.learnFirst() {
 			break
 		}
@@ -166,12 +168,13 @@ func (s *Session) pump() {
 	}
 }
 
-// protocolError answers as the server would and ends the connection.
+// protocolError answers as the server would: behind the replies that are still to come,
+// and then the connection ends.
 func (s *Session) protocolError(err error) {
 	e := s.push(kindLocal)
 	e.local = resp.AppendError(e.local, "ERR "+err.Error())
+	s.ending = err
 	s.settle()
-	s.err = err
 }
 
 // Output gives the bytes for the server and for the client, which are valid until
