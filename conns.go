@@ -3,6 +3,7 @@ package rekey
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/classwaves/rekey/internal/intercept"
@@ -15,11 +16,20 @@ type opener = func(context.Context) (net.Conn, error)
 // their way: a socket that is closed here leaves what it has sent in the buffers of the kernel, of
 // the network and of the server, where it runs later.
 type conns struct {
-	mu    sync.Mutex
-	done  bool
-	live  map[*intercept.Conn]opener
-	stray []*strayConn
+	// crowded is called when there are more than maxStray closed connections, in a goroutine that is
+	// not the caller's; it calls settled when it has done something about it.
+	crowded func()
+
+	mu       sync.Mutex
+	done     bool
+	live     map[*intercept.Conn]opener
+	stray    []*strayConn
+	clearing bool
 }
+
+// maxStray is how many closed connections are remembered before the server is asked about them. While
+// nothing moves nobody else asks, and an application whose commands time out closes many.
+const maxStray = 256
 
 // strayConn is a connection that was closed with replies outstanding.
 type strayConn struct {
@@ -54,6 +64,26 @@ func (c *conns) closed(conn *intercept.Conn, oldest uint64) {
 		return
 	}
 	c.stray = append(c.stray, &strayConn{oldest: oldest, id: id, addr: conn.LocalAddr().String(), login: login, open: open})
+	if len(c.stray) > maxStray && !c.clearing && c.crowded != nil {
+		c.clearing = true
+		c.crowded()
+	}
+}
+
+// settled ends the work that crowded began. Of the connections that could not be cut off, one for each
+// version says as much as all of them.
+func (c *conns) settled(stuck []*strayConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clearing = false
+	kept := make(map[uint64]bool)
+	for _, s := range stuck {
+		if !kept[s.oldest] {
+			kept[s.oldest] = true
+			continue
+		}
+		c.stray = slices.DeleteFunc(c.stray, func(other *strayConn) bool { return other == s })
+	}
 }
 
 func (c *conns) open() int {
@@ -101,12 +131,7 @@ func (c *conns) behind(version uint64) (live int, stray []*strayConn) {
 func (c *conns) forget(gone *strayConn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, s := range c.stray {
-		if s == gone {
-			c.stray = append(c.stray[:i], c.stray[i+1:]...)
-			return
-		}
-	}
+	c.stray = slices.DeleteFunc(c.stray, func(s *strayConn) bool { return s == gone })
 }
 
 // shut closes every connection and takes no more.

@@ -69,6 +69,7 @@ func Open(ctx context.Context, p *plan.Plan, opts ...Option) (*Rekey, error) {
 		wanted: slices.Repeat([]phase.Phase{phase.Legacy}, names.Len()),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	r.conns.crowded = func() { r.work.Go(r.clearStray) }
 	if err := r.start(ctx, &o); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -306,6 +307,20 @@ func (r *Rekey) WaitReached(ctx context.Context) error {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// clearStray cuts closed connections off that nobody has waited for yet.
+func (r *Rekey) clearStray() {
+	_, stray := r.conns.behind(intercept.Never)
+	var stuck []*strayConn
+	for _, s := range stray {
+		if err := s.cutOff(r.ctx); err != nil {
+			stuck = append(stuck, s)
+			continue
+		}
+		r.conns.forget(s)
+	}
+	r.conns.settled(stuck)
 }
 
 func firstOf(errs ...error) error {
