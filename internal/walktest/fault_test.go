@@ -3,6 +3,7 @@ package walktest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"testing"
@@ -69,7 +70,13 @@ func walkWithFaults(t *testing.T, seed uint64, server *redistest.Server, routes 
 	f.patient, tr.recovered = true, reachable(server)
 	begin(t, f, tr, routes)
 	walked := make(chan error, 1)
-	go func() { walked <- f.walk(t.Context(), tr, routes...) }()
+	go func() {
+		err := f.walk(t.Context(), tr, routes...)
+		if err != nil {
+			tr.fail(fmt.Errorf("stopped by the walk: %w", err)) // nobody has to wait for its next change
+		}
+		walked <- err
+	}()
 	rng := rand.New(rand.NewPCG(seed, 1<<33))
 	total := int64(0)
 	for _, r := range routes {

@@ -199,20 +199,29 @@ func (f *fleet) walk(ctx context.Context, tr *traffic, routes ...route) error {
 	}
 }
 
-// again does the operator's work, and once more where he is patient and it fails for another reason
-// than what he was told to find.
+// maxRefused is how often a gate may say no to a patient operator: a sweep over a restart of the
+// server proves nothing and asks to be run again.
+const maxRefused = 5
+
+// again does the operator's work, and where he is patient once more when it fails.
 func (f *fleet) again(ctx context.Context, work func() error) error {
 	if !f.patient {
 		return work()
 	}
 	var last error
+	refused := 0
 	err := until(ctx, "the operator", func() (bool, error) {
 		if last = work(); errors.Is(last, errGate) {
-			return false, last
+			if refused++; refused > maxRefused {
+				return false, last
+			}
 		}
 		return last == nil, nil
 	})
-	return errors.Join(err, last)
+	if err != nil && !errors.Is(err, last) {
+		return errors.Join(err, last)
+	}
+	return err
 }
 
 // plant writes what nobody may see, as the rule arrives at the first of the phases that are left of
