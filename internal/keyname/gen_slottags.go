@@ -1,6 +1,6 @@
 //go:build ignore
 
-// Command gen_slottags writes slottags.go: for each hash slot the first string of three digits and small letters
+// Command gen_slottags writes slottags_gen.go: for each hash slot the first string of three digits and small letters
 // that hashes to it, or, for the 97 slots that have none, of three digits and letters.
 package main
 
@@ -38,7 +38,7 @@ func main() {
 		fmt.Fprint(&out, "\"")
 	}
 	fmt.Fprintln(&out)
-	if err := os.WriteFile("slottags.go", out.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile("slottags_gen.go", out.Bytes(), 0o644); err != nil {
 		log.Fatal(err)
 	}
 }

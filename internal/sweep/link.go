@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ func pipeline(ctx context.Context, to sender, commands []command) ([]*redis.Cmd,
 	for _, c := range commands {
 		replies = append(replies, pipe.Do(ctx, c...))
 	}
-	if _, err := pipe.Exec(ctx); err != nil && err != redis.Nil && code(err) == "" { //nolint:errorlint // redis.Nil is not wrapped here
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) && code(err) == "" {
 		return nil, serverError(commands[0].name(), err)
 	}
 	return replies, nil
@@ -114,7 +115,7 @@ func transaction(ctx context.Context, to sender, commands []command) (replies []
 		}
 	}
 	exec := queued[len(queued)-1]
-	if exec.Err() == redis.Nil { //nolint:errorlint // redis.Nil is not wrapped here
+	if errors.Is(exec.Err(), redis.Nil) {
 		return nil, false, nil
 	}
 	replies, err = exec.Slice()
