@@ -2,6 +2,7 @@ package rekey
 
 import (
 	"github.com/classwaves/rekey/internal/command"
+	"github.com/classwaves/rekey/internal/intercept"
 	"github.com/classwaves/rekey/phase"
 )
 
@@ -12,8 +13,9 @@ type Stats struct {
 	// KeysCalls counts the application's own KEYS commands. rekey sends none.
 	KeysCalls uint64
 	// Refused counts commands that were answered with an error of rekey's own and belong to no
-	// rule.
-	Refused uint64
+	// rule. RefusedFor has them by reason; see [RuleStats].
+	Refused    uint64
+	RefusedFor map[string]uint64
 	// Conns is how many connections are open.
 	Conns int
 }
@@ -38,8 +40,13 @@ type RuleStats struct {
 	Uncopied uint64
 	// Divergences counts replayed writes whose two replies differed. It must stay 0.
 	Divergences uint64
-	// Refused counts commands that were answered with an error of rekey's own.
-	Refused uint64
+	// Refused counts commands that were answered with an error of rekey's own. RefusedFor has them by
+	// reason, every reason always: reach (the command names keys by pattern or in another database
+	// while the rule is on its way), unknown (nobody could tell its keys), transaction (impossible
+	// inside MULTI, or between WATCH and MULTI), server (the server refuses this user MULTI), closed
+	// (the instance may send nothing under the rule now).
+	Refused    uint64
+	RefusedFor map[string]uint64
 	// Held counts the times that the flags asked for a step whose gate has no verdict and the rule
 	// stayed where it was; Ungated, that it went all the same.
 	Held, Ungated uint64
@@ -50,9 +57,9 @@ func (r *Rekey) Stats() Stats {
 	s := Stats{
 		Rules:     make(map[string]RuleStats, len(r.plan.Rules)),
 		KeysCalls: r.rules.Stats.Keys.Load(),
-		Refused:   r.rules.Stats.Refused.Load(),
 		Conns:     r.conns.open(),
 	}
+	s.Refused, s.RefusedFor = refused(&r.rules.Stats.Refused)
 	table := r.rules.Table()
 	r.mu.Lock()
 	wanted := r.wanted
@@ -63,9 +70,10 @@ func (r *Rekey) Stats() Stats {
 			Strategy: rule.Strategy, Phase: table.Phase(i), Wanted: wanted[i],
 			Commands:  make(map[string]uint64),
 			Fallbacks: c.Fallbacks.Load(), Replays: c.Replays.Load(), Recopies: c.Recopies.Load(),
-			Uncopied: c.Uncopied.Load(), Divergences: c.Divergences.Load(), Refused: c.Refused.Load(),
+			Uncopied: c.Uncopied.Load(), Divergences: c.Divergences.Load(),
 			Held: r.gated[i].held.Load(), Ungated: r.gated[i].ungated.Load(),
 		}
+		out.Refused, out.RefusedFor = refused(&c.Refused)
 		for class := range c.Commands {
 			if n := c.Commands[class].Load(); n > 0 {
 				out.Commands[command.Class(class).String()] = n
@@ -74,4 +82,15 @@ func (r *Rekey) Stats() Stats {
 		s.Rules[rule.Name] = out
 	}
 	return s
+}
+
+// refused copies counts by reason; the total is their sum at one moment.
+func refused(c *intercept.Refusals) (total uint64, by map[string]uint64) {
+	by = make(map[string]uint64, intercept.Reasons)
+	for i := range intercept.Reasons {
+		n := c.By(intercept.Reason(i))
+		by[intercept.Reason(i).String()] = n
+		total += n
+	}
+	return total, by
 }

@@ -51,7 +51,7 @@ func (s *Session) blocking(c *command.Command, rc *rewrite.Command, raw []byte) 
 		return true
 	}
 	if s.watch != nil {
-		s.refuse(s.rule(), "rekey: a blocking command between WATCH and MULTI is not supported")
+		s.refuse(s.rule(), ReasonTransaction, "rekey: a blocking command between WATCH and MULTI is not supported")
 		return true
 	}
 	b := &blocked{raw: bytes.Clone(raw), command: c, use: rc.Use, pause: firstPause, mute: s.replyMode.take()}
@@ -94,12 +94,13 @@ func (s *Session) try() {
 	found := b.found
 	b.next, b.empty, b.native, b.found = time.Time{}, false, false, false
 	if !s.resolve(b.command, b.args) {
+		s.rules.Stats.refused(-1, ReasonUnknown)
 		s.endTry(resp.AppendError(nil, "ERR rekey: a key of a blocking command lost its rule"))
 		return
 	}
 	rule := s.rule()
 	if closed := s.table.Closed; closed != nil && closed[rule] != "" {
-		s.rules.Stats.refused(rule)
+		s.rules.Stats.refused(rule, ReasonClosed)
 		s.endTry(resp.AppendError(nil, closed[rule]))
 		return
 	}
@@ -110,6 +111,7 @@ func (s *Session) try() {
 		return
 	}
 	if s.noMulti != "" {
+		s.rules.Stats.refused(rule, ReasonServer)
 		s.endTry(resp.AppendError(nil, "rekey: the server refuses MULTI, without which this phase is not safe: "+s.noMulti))
 		return
 	}

@@ -26,7 +26,7 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 			s.pass(raw)
 			return true
 		case c == denied:
-			s.refuse(-1, "rekey: the command "+printable(args[0])+" is not known, and the server does not tell this user what it does")
+			s.refuse(-1, ReasonUnknown, "rekey: the command "+printable(args[0])+" is not known, and the server does not tell this user what it does")
 			return true
 		}
 	}
@@ -121,12 +121,12 @@ func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args []
 	if c.NeedsGetKeys() && s.rules.hold(s.database()) && !s.current().legacy {
 		switch {
 		case s.told == nil && s.multi != nil:
-			s.refuse(-1, "rekey: only the server can tell the keys of "+printable(args[0])+", and not inside MULTI")
+			s.refuse(-1, ReasonUnknown, "rekey: only the server can tell the keys of "+printable(args[0])+", and not inside MULTI")
 			return true
 		case s.told == nil:
 			return s.askKeys(args)
 		case s.told.err != "":
-			s.refuse(-1, s.told.err)
+			s.refuse(-1, ReasonUnknown, s.told.err)
 			s.told = nil
 			return true
 		}
@@ -143,7 +143,7 @@ func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args []
 	if table := s.current(); table.Closed != nil {
 		for _, k := range s.keys {
 			if k.Rule >= 0 && table.Closed[k.Rule] != "" {
-				s.refuse(k.Rule, table.Closed[k.Rule])
+				s.refuse(k.Rule, ReasonClosed, table.Closed[k.Rule])
 				return true
 			}
 		}
@@ -160,7 +160,7 @@ func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args []
 	}
 	s.lines.Command(&rc)
 	if s.noMulti != "" && s.lines.Transaction {
-		s.refuse(rule, "rekey: the server refuses MULTI, without which this phase is not safe: "+s.noMulti)
+		s.refuse(rule, ReasonServer, "rekey: the server refuses MULTI, without which this phase is not safe: "+s.noMulti)
 		return true
 	}
 	s.transact(c, &rc, raw)
@@ -179,7 +179,7 @@ func (s *Session) rewriting(args [][]byte, use command.Use) rewrite.Command {
 func (s *Session) transact(c *command.Command, rc *rewrite.Command, raw []byte) *entry {
 	if rc.Scripted && s.lines.Transaction {
 		if err := s.lines.Scripted(rc); err != nil {
-			s.refuse(s.rule(), err.Error())
+			s.refuse(s.rule(), ReasonTransaction, err.Error())
 			return nil
 		}
 	}
@@ -312,7 +312,7 @@ func (s *Session) dangerous(c *command.Command, use command.Use, raw []byte, arg
 	}
 	switch {
 	case touched >= 0:
-		s.refuse(touched, "rekey: "+use.Reason+" (rule "+s.rules.Set.Pair(touched).Name()+" is in phase "+table.Phase(touched).String()+")")
+		s.refuse(touched, ReasonReach, "rekey: "+use.Reason+" (rule "+s.rules.Set.Pair(touched).Name()+" is in phase "+table.Phase(touched).String()+")")
 	case ruled:
 		rc := s.rewriting(args, use)
 		if s.untouched(args) {

@@ -150,10 +150,10 @@ func (s *Session) ask(args [][]byte) bool {
 		s.pass(resp.AppendCommand(nil, args...))
 		return true
 	case len(args[0]) > maxName:
-		s.refuse(-1, "rekey: a command name of more than 128 bytes")
+		s.refuse(-1, ReasonUnknown, "rekey: a command name of more than 128 bytes")
 		return true
 	case s.multi != nil:
-		s.refuse(-1, "rekey: the command "+printable(args[0])+" is not known; send it once outside of MULTI, so that the server can be asked for its keys")
+		s.refuse(-1, ReasonUnknown, "rekey: the command "+printable(args[0])+" is not known; send it once outside of MULTI, so that the server can be asked for its keys")
 		return true
 	}
 	name := strings.ToLower(string(args[0]))

@@ -313,8 +313,8 @@ func (s *Session) answer(b []byte) {
 
 // refuse answers the command at hand with an error of rekey's own. Inside the
 // application's MULTI the transaction must fail with it.
-func (s *Session) refuse(rule int, text string) {
-	s.rules.Stats.refused(rule)
+func (s *Session) refuse(rule int, reason Reason, text string) {
+	s.rules.Stats.refused(rule, reason)
 	if s.multi == nil {
 		s.answer(resp.AppendError(nil, text))
 		return

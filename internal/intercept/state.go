@@ -175,7 +175,7 @@ func (s *Session) stateInMulti(c *command.Command, raw []byte, args [][]byte) bo
 		s.pass(raw)
 	case "hello", "auth", "monitor", "client reply", "client tracking",
 		"subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe":
-		s.refuse(-1, "rekey: "+strings.ToUpper(c.Name)+" inside MULTI is not supported; send it before")
+		s.refuse(-1, ReasonTransaction, "rekey: "+strings.ToUpper(c.Name)+" inside MULTI is not supported; send it before")
 	default:
 		s.pass(raw)
 	}

@@ -23,7 +23,7 @@ type RuleStats struct {
 	// Divergences counts replayed writes whose two replies differed.
 	Divergences atomic.Uint64
 	// Refused counts commands that were answered with an error of rekey's own.
-	Refused atomic.Uint64
+	Refused Refusals
 }
 
 // Stats are the counters of one instance.
@@ -32,16 +32,16 @@ type Stats struct {
 	// Keys counts KEYS commands of applications.
 	Keys atomic.Uint64
 	// Refused counts refused commands that belong to no rule.
-	Refused atomic.Uint64
+	Refused Refusals
 }
 
 // NewStats makes the counters for a number of rules.
 func NewStats(rules int) *Stats { return &Stats{Rules: make([]RuleStats, rules)} }
 
-func (s *Stats) refused(rule int) {
+func (s *Stats) refused(rule int, reason Reason) {
 	if rule < 0 {
-		s.Refused.Add(1)
+		s.Refused.by[reason].Add(1)
 		return
 	}
-	s.Rules[rule].Refused.Add(1)
+	s.Rules[rule].Refused.by[reason].Add(1)
 }
