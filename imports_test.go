@@ -55,6 +55,9 @@ var ranks = map[string]int{
 	"internal/faulttest":  testOnly,
 	"internal/difftest":   testOnly,
 	"internal/walktest":   testOnly,
+
+	"classwaves/internal/oldrelease": testOnly,
+	"classwaves/internal/fleettest":  testOnly,
 }
 
 // pure packages decide what is right. They see no network, file, clock, lock or deadline, so that
@@ -135,6 +138,8 @@ func violations(packages []goPackage) []string {
 			switch toRank, toKnown := ranks[to]; {
 			case rank == testOnly && known:
 				// For tests, and with what they need.
+			case isClasswaves(from) && toKnown && toRank == testOnly:
+				add("%s imports %s, which is for tests only", from, to)
 			case isClasswaves(from):
 				if !isClasswaves(to) && !slices.Contains(forClasswaves, to) {
 					add("%s imports %q, which no other application can import", from, to)
@@ -193,6 +198,8 @@ func TestViolationsAreFound(t *testing.T) {
 		{"", module + "/internal/sweep", "(rank 3)"},
 		{"/internal/sweep", module + "/internal/redistest", "for tests only"},
 		{"/classwaves/session", module + "/internal/keyname", "no other application"},
+		{"/classwaves/session", module + "/classwaves/internal/oldrelease", "for tests only"},
+		{"/classwaves/internal/fleettest", module + "/internal/sweep", ""},
 		{"/rekeyprom", module + "/classwaves/session", "the reference application"},
 		{"/internal/util", "fmt", "has no rank"},
 	} {
