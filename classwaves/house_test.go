@@ -1,0 +1,169 @@
+package classwaves_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/classwaves/rekey/classwaves"
+)
+
+// keyFiles may hold key literals; all other code asks package keys for a name.
+var keyFiles = map[string]string{
+	"classwaves/keys":                "the one place that builds names",
+	"classwaves/internal/oldrelease": "a model of the release before, which prefixed names itself",
+}
+
+// environmentFiles may read the environment beside cmd.
+var environmentFiles = map[string]string{
+	"classwaves/database/databasetest": "for tests: a server that it starts inherits the environment",
+}
+
+// TestNamesAreBuiltInOnePlace finds key literals outside package keys: in strings that begin as a name
+// of the plan does.
+func TestNamesAreBuiltInOnePlace(t *testing.T) {
+	prefixes := literalPrefixes(t)
+	eachFile(t, func(path string, file *ast.File, at func(ast.Node) string) {
+		if keyFiles[folder(path)] != "" || path == filepath.Join("classwaves", "house_test.go") {
+			return
+		}
+		for _, lit := range literals(file) {
+			if p := isName(lit.text, prefixes); p != "" {
+				t.Errorf("%s: %q begins as a key's name does (%s): ask package keys for it", at(lit.node), lit.text, p)
+			}
+		}
+	})
+	for _, c := range []struct {
+		text string
+		name bool
+	}{
+		{"secure_session:", true}, {"secure_session:%s", true}, {"cw:%s:events:", true}, {"analytics:session:x", true},
+		{"session: no such thing", false}, {"sessions", false}, {"csrf token", false},
+	} {
+		if got := isName(c.text, prefixes) != ""; got != c.name {
+			t.Errorf("isName(%q): got %v, want %v", c.text, got, c.name)
+		}
+	}
+}
+
+// TestEnvironmentIsReadInCmdOnly finds reads of the environment outside cmd.
+func TestEnvironmentIsReadInCmdOnly(t *testing.T) {
+	reads := []string{"Getenv", "LookupEnv", "Environ", "ExpandEnv"}
+	inCmd := 0
+	eachFile(t, func(path string, file *ast.File, at func(ast.Node) string) {
+		if strings.HasSuffix(path, "_test.go") || environmentFiles[folder(path)] != "" {
+			return
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok || !slices.Contains(reads, sel.Sel.Name) {
+				return true
+			}
+			if pkg, ok := sel.X.(*ast.Ident); !ok || pkg.Name != "os" {
+				return true
+			}
+			if strings.HasPrefix(filepath.ToSlash(path), "cmd/") {
+				inCmd++
+			} else {
+				t.Errorf("%s: os.%s outside cmd", at(n), sel.Sel.Name)
+			}
+			return true
+		})
+	})
+	if inCmd == 0 {
+		t.Error("cmd/classwaves reads no environment: the test looks for the wrong thing")
+	}
+}
+
+// literalPrefixes is what the names of the plan begin with, on both sides, up to the first variable.
+func literalPrefixes(t *testing.T) (prefixes []string) {
+	t.Helper()
+	p, err := classwaves.Plan("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range p.Rules {
+		for _, text := range []string{r.LegacyText, r.TargetText} {
+			literal, _, _ := strings.Cut(text, "{")
+			if !slices.Contains(prefixes, literal) {
+				prefixes = append(prefixes, literal)
+			}
+		}
+	}
+	return prefixes
+}
+
+// isName gives the prefix with which a text begins as a key's name. A message such as "session: not
+// found" has a space where a name has its variable.
+func isName(text string, prefixes []string) string {
+	for _, p := range prefixes {
+		if rest, ok := strings.CutPrefix(text, p); ok && !strings.HasPrefix(rest, " ") {
+			return p
+		}
+	}
+	return ""
+}
+
+func folder(path string) string { return filepath.ToSlash(filepath.Dir(path)) }
+
+type literal struct {
+	node ast.Node
+	text string
+}
+
+// literals are the string literals of a file, but for imports and the tags of fields.
+func literals(file *ast.File) (out []literal) {
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.ImportSpec:
+			return false
+		case *ast.Field:
+			return n.Tag == nil
+		case *ast.BasicLit:
+			if n.Kind == token.STRING {
+				if text, err := strconv.Unquote(n.Value); err == nil {
+					out = append(out, literal{n, text})
+				}
+			}
+		}
+		return true
+	})
+	return out
+}
+
+// eachFile parses every Go file of the application.
+func eachFile(t *testing.T, do func(path string, file *ast.File, at func(ast.Node) string)) {
+	t.Helper()
+	files := 0
+	for _, tree := range []string{"classwaves", "cmd/classwaves"} {
+		err := filepath.WalkDir(filepath.Join("..", tree), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
+				return err
+			}
+			set := token.NewFileSet()
+			file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			files++
+			rel, err := filepath.Rel("..", path)
+			if err != nil {
+				return err
+			}
+			do(rel, file, func(n ast.Node) string { return rel + ":" + strconv.Itoa(set.Position(n.Pos()).Line) })
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files < 50 {
+		t.Fatalf("only %d files", files)
+	}
+}

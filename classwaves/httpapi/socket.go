@@ -1,0 +1,103 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/classwaves/rekey/classwaves/analytics"
+	"github.com/classwaves/rekey/classwaves/database"
+)
+
+// socket is the WebSocket of a class session: its teacher, by login, and its participants, by the
+// cookie of joining, hear what happens in it. Participants say something, teachers do not.
+func (a *API) socket(w http.ResponseWriter, r *http.Request) error {
+	id := r.PathValue("session")
+	ctx := r.Context()
+	who, joined := a.participantOf(r)
+	if !joined || who.Session != id {
+		s, err := a.c.Sessions.Authenticate(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := a.own(r.WithContext(context.WithValue(ctx, loginKey{}, s))); err != nil {
+			return err
+		}
+		return a.c.Live.Serve(w, r, id, func(context.Context, []byte) (any, error) {
+			return problemBody{"problem", "teachers only listen here"}, nil
+		})
+	}
+	c, found, err := a.c.Database.ClassSession(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !found || c.State == database.Ended {
+		return errNotFound
+	}
+	return a.c.Live.Serve(w, r, id, func(ctx context.Context, message []byte) (any, error) {
+		return a.heard(ctx, who, message)
+	})
+}
+
+// message is what a participant says.
+type message struct {
+	Kind  string  `json:"kind"`  // engagement, participation, ready, alert, leave
+	Value float64 `json:"value"` // a score of 0 to 100; for ready and alert 0 is no, anything else yes
+}
+
+// problemBody tells a client what was wrong with its message; the connection goes on.
+type problemBody struct {
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+}
+
+// event is what a message means to analytics.
+func (m message) event(who participant) (analytics.Event, bool) {
+	e := analytics.Event{GroupID: who.Group}
+	yes := m.Value != 0
+	switch m.Kind {
+	case "engagement":
+		e.Kind, e.Score = analytics.Engagement, m.Value
+	case "participation":
+		e.Kind, e.Score = analytics.Participation, m.Value
+	case "ready":
+		e.Kind = analytics.GroupReady
+		if !yes {
+			e.Kind = analytics.GroupNotReady
+		}
+	case "alert":
+		e.Kind = analytics.AlertRaised
+		if !yes {
+			e.Kind = analytics.AlertCleared
+		}
+	case "leave":
+		e.Kind = analytics.ParticipantLeft
+	default:
+		return e, false
+	}
+	return e, true
+}
+
+// heard takes one message of a participant.
+func (a *API) heard(ctx context.Context, who participant, raw []byte) (any, error) {
+	var m message
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return problemBody{"problem", "send {\"kind\", \"value\"}"}, nil
+	}
+	e, known := m.event(who)
+	if !known {
+		return problemBody{"problem", "kind is engagement, participation, ready, alert or leave"}, nil
+	}
+	if _, err := a.c.Analytics.Apply(ctx, who.Session, e); err != nil {
+		if e, unexpected := asAPIError(err); !unexpected {
+			return problemBody{"problem", e.message}, nil
+		}
+		return nil, err
+	}
+	if e.Kind == analytics.GroupReady || e.Kind == analytics.GroupNotReady {
+		if err := a.c.Database.SetGroupReady(ctx, who.Group, e.Kind == analytics.GroupReady); err != nil {
+			return problemBody{"problem", errUnavailable.message}, nil
+		}
+	}
+	return nil, nil
+}
