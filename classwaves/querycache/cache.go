@@ -47,6 +47,7 @@ type Cache struct {
 	outage  outage
 
 	flights    singleflight.Group
+	refreshing sync.Map      // names of the refreshes under way
 	generation atomic.Uint64 // counts this process's invalidations and upserts
 
 	lockTTL time.Duration

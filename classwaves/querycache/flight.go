@@ -36,23 +36,37 @@ func (c *Cache) fly(request context.Context, load func(context.Context) (answer,
 		return answer{}, ErrClosed
 	}
 	defer c.work.Done()
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(request))
-	defer cancel(nil)
-	defer context.AfterFunc(c.ctx, func() { cancel(ErrClosed) })()
+	ctx, cancel := c.detach(request)
+	defer cancel()
 	return load(ctx)
+}
+
+// detach gives a context with the request's values that ends with the cache.
+func (c *Cache) detach(request context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(request))
+	unfollow := context.AfterFunc(c.ctx, func() { cancel(ErrClosed) })
+	return ctx, func() { unfollow(); cancel(nil) }
 }
 
 // refresh loads a stale entry again in the background, if nobody does so already.
 func (c *Cache) refresh(request context.Context, q *query, r reading) {
-	c.flights.DoChan(c.flightName("refresh", q, r), func() (any, error) {
-		return c.fly(request, func(ctx context.Context) (answer, error) {
-			if !c.refreshNow(ctx, q, r) {
-				// The flight lasts a while longer, so that not every Get of the entry tries again.
-				pause(ctx, refreshPause)
-			}
-			return answer{}, nil
-		})
-	})
+	name := c.flightName("refresh", q, r)
+	if _, already := c.refreshing.LoadOrStore(name, nil); already {
+		return
+	}
+	if !c.begin() {
+		c.refreshing.Delete(name)
+		return
+	}
+	go func() {
+		defer c.work.Done()
+		defer c.refreshing.Delete(name)
+		ctx, cancel := c.detach(request)
+		defer cancel()
+		if !c.refreshNow(ctx, q, r) {
+			pause(ctx, refreshPause) // or every Get of the entry would try again
+		}
+	}()
 }
 
 // refreshNow answers false if the entry is as stale as before: another process is at it, Redis is
