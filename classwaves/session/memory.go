@@ -25,8 +25,8 @@ func NewMemory() *Memory {
 	return &Memory{records: map[string]Record{}, orders: map[string]int64{}, mismatches: map[string]Mismatch{}}
 }
 
-// Mismatches returns what was recorded for a session.
-func (m *Memory) Mismatches(_ context.Context, hash string) (Mismatch, bool, error) {
+// SessionMismatches returns what was recorded for a session.
+func (m *Memory) SessionMismatches(_ context.Context, hash string) (Mismatch, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	found, ok := m.mismatches[hash]
