@@ -15,7 +15,7 @@
 // The database holds these itself, by constraints and indices, whatever runs beside it:
 //
 //   - an email address belongs to one teacher;
-//   - two living class sessions never have the same access code;
+//   - two class sessions never have the same access code, and one that has ended has none;
 //   - a participant's group is a group of the participant's class session;
 //   - a state is reached only from a state that the caller named ([DB.SetState] is one statement), so
 //     of two that change it at once exactly one wins.
@@ -24,8 +24,9 @@
 //
 // A statement outside of a transaction is one by itself. [DB.write] is serializable on both
 // databases and is run again when the database asks for it (a serialization failure, a deadlock, a
-// busy file), never when the outcome is unknown (a connection that broke during COMMIT). SQLite
-// has one writer; it waits its turn in this process, and for other processes by busy_timeout.
+// busy file), never when the outcome is unknown (a connection that broke during COMMIT).
+// [DB.inTurn] is for what many change at once: they wait in line. SQLite has one writer; it
+// waits its turn in this process, and for other processes by busy_timeout.
 //
 // # Times
 //

@@ -4,7 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // row is one row of a result.
@@ -13,9 +16,10 @@ type row interface{ Scan(dest ...any) error }
 // queryer is what statements run on: a [DB], where each is a transaction by itself, or a [tx]. op says
 // what is being done, without identifiers: it becomes part of errors.
 type queryer interface {
-	// exec changes rows and says how many.
+	// exec changes rows and says how many. Text that no database of ours can hold is ErrInvalid.
 	exec(ctx context.Context, op, statement string, args ...any) (rows int64, err error)
-	// query reads rows. On a DB it cannot write: INSERT ... RETURNING wants a tx.
+	// query reads rows. On a DB it cannot write: INSERT ... RETURNING wants a tx. Text that no database
+	// of ours can hold finds no rows, so compare text with = only, or text that was read from the database.
 	query(ctx context.Context, op, statement string, args []any, each func(row) error) error
 }
 
@@ -48,6 +52,9 @@ func list[T any](ctx context.Context, q queryer, op, statement string, args []an
 }
 
 func (db *DB) exec(ctx context.Context, op, statement string, args ...any) (rows int64, err error) {
+	if !storable(args) {
+		return 0, fmt.Errorf("%s: %w", op, ErrInvalid)
+	}
 	ctx, cancel := context.WithTimeout(ctx, db.config.Timeout)
 	defer cancel()
 	err = retry(ctx, func() error {
@@ -62,11 +69,25 @@ func (db *DB) exec(ctx context.Context, op, statement string, args ...any) (rows
 }
 
 func (db *DB) query(ctx context.Context, op, statement string, args []any, each func(row) error) error {
+	if !storable(args) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, db.config.Timeout)
 	defer cancel()
-	// Not tried again: each may have seen rows. A statement that only reads waits for nobody.
+	// Not tried again: each may have seen rows. A statement that only reads is refused for nobody's sake.
 	rows, err := db.reads.QueryContext(ctx, statement, args...)
 	return mapped(ctx, op, drain(rows, err, each))
+}
+
+// storable says whether every text among args is one that PostgreSQL takes: UTF-8 without the NUL
+// character. SQLite takes more, and a value must not depend on where it is stored.
+func storable(args []any) bool {
+	for _, arg := range args {
+		if text, ok := arg.(string); ok && (!utf8.ValidString(text) || strings.ContainsRune(text, 0)) {
+			return false
+		}
+	}
+	return true
 }
 
 // drain hands on all rows and closes them.

@@ -20,17 +20,17 @@ CREATE TABLE class_sessions (
     created_at  BIGINT NOT NULL,
     started_at  BIGINT NOT NULL DEFAULT 0,
     paused_at   BIGINT NOT NULL DEFAULT 0,
-    ended_at    BIGINT NOT NULL DEFAULT 0
+    ended_at    BIGINT NOT NULL DEFAULT 0,
+    CHECK (state <> 'ended' OR access_code IS NULL) -- at its end a session gives its code back
 );
 
 -- A page of a teacher's sessions, the newest first.
 CREATE INDEX class_sessions_teacher ON class_sessions (teacher_id, created_at DESC, id DESC);
 
--- Two living sessions never share a code. A session that has ended gives way at once.
-CREATE UNIQUE INDEX class_sessions_living_code ON class_sessions (access_code)
-    WHERE access_code IS NOT NULL AND state <> 'ended';
+-- Two living sessions never share a code, and by the check above only living ones have one.
+CREATE UNIQUE INDEX class_sessions_code ON class_sessions (access_code) WHERE access_code IS NOT NULL;
 
--- The sessions that the sync of the analytics walks over.
+-- All living sessions, in the order in which the sync of the analytics walks over them.
 CREATE INDEX class_sessions_living ON class_sessions (id) WHERE state <> 'ended';
 
 CREATE TABLE class_groups (
