@@ -50,7 +50,7 @@ func (r *run) stepAtFullMemory(s step) (problem string, err error) {
 	}
 	inMulti := r.multi[s.conn] != nil
 	if isOOM(got) && runsScript(words) && !inMulti {
-		return r.scriptAtFullMemory(s, words)
+		return r.scriptAtFullMemory(s, words, got)
 	}
 	if isOOM(got) && !deniedOOM(words, inMulti) && !(inMulti && r.w.refusesMulti()) {
 		r.doomed[s.conn] = inMulti
@@ -66,7 +66,7 @@ func (r *run) stepAtFullMemory(s step) (problem string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("bare server: %w", err)
 	}
-	if r.watch[s.conn] && !inMulti && isOOM(want) && !isOOM(got) {
+	if isOOM(want) && !isOOM(got) && r.allowedRefusal(bareRefuses, s, words, inMulti) {
 		if want, err = r.withMemory(s, words); err != nil {
 			return "", err
 		}
@@ -81,15 +81,18 @@ func runsScript(words []string) bool {
 	return strings.HasPrefix(name, "eval") || strings.HasPrefix(name, "fcall")
 }
 
-// scriptAtFullMemory: a script of the application's that writes gets OOM from both, but in words
-// of its own where it was refused before it began.
-func (r *run) scriptAtFullMemory(s step, words []string) (problem string, err error) {
+// scriptAtFullMemory: a script of the application's that the engine refuses is sent to the bare server
+// all the same, since that refuses those that write.
+func (r *run) scriptAtFullMemory(s step, words []string, got []byte) (problem string, err error) {
 	if err := r.bare[s.conn].send(words); err != nil {
 		return "", err
 	}
 	want, err := r.bare[s.conn].receive()
-	if err != nil || isOOM(want) {
+	switch {
+	case err != nil || bytes.Equal(got, want):
 		return "", err
+	case isOOM(want) && r.allowedRefusal(bothRefuse, s, words, false):
+		return "", nil
 	}
 	return r.refusedAtFullMemory(s, words, false), nil
 }
@@ -114,29 +117,37 @@ func deniedOOM(words []string, inMulti bool) bool {
 // refusesMulti says that the server refuses every command inside MULTI when its memory is full.
 func (w *world) refusesMulti() bool { return !w.bare.IsValkey() && !w.bare.AtLeast(7, 2) }
 
-// refusedAtFullMemory says that a refusal is not one of those that are allowed.
+// refusedAtFullMemory says that a refusal of the engine's is not one of those that are allowed.
 func (r *run) refusedAtFullMemory(s step, words []string, inMulti bool) (problem string) {
+	if r.allowedRefusal(engineRefuses, s, words, inMulti) {
+		return ""
+	}
+	return fmt.Sprintf("%s was refused for want of memory, in MULTI: %v, behind WATCH: %v", transcript(s.words), inMulti, r.watch[s.conn])
+}
+
+// allowedRefusal looks for a refusal in the list of those that are allowed, and counts it.
+func (r *run) allowedRefusal(by who, s step, words []string, inMulti bool) bool {
 	c, _ := command.Lookup(asArgs(words...))
 	keys, err := c.Keys(nil, asArgs(words...))
 	if err != nil {
-		return transcript(s.words) + " was refused for want of memory, and is malformed"
+		return false // malformed: both say so, and not that memory is wanting
 	}
 	refused := refusal{words: words, multi: inMulti, watch: r.watch[s.conn], keys: len(keys), class: c.Use(asArgs(words...)).Class}
 	for _, k := range keys {
-		switch words[k.Arg][0] {
-		case 'a':
+		switch {
+		case strings.HasPrefix(words[k.Arg], "a:"):
 			refused.phases = append(refused.phases, r.setting.a.phases[s.conn])
-		case 'b':
+		case strings.HasPrefix(words[k.Arg], "b:"):
 			refused.phases = append(refused.phases, r.setting.b.phases[s.conn])
 		}
 	}
 	for _, a := range allowedAtFullMemory {
-		if a.when(refused) {
+		if a.who == by && a.when(refused) {
 			r.counts.refusedWhenFull[a.reason]++
-			return ""
+			return true
 		}
 	}
-	return fmt.Sprintf("%s was refused for want of memory: %+v", transcript(s.words), refused)
+	return false
 }
 
 func TestFullMemory(t *testing.T) {

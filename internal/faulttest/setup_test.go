@@ -183,6 +183,21 @@ func wantPrefix(t testing.TB, c *redistest.Conn, reply string, words ...string) 
 	}
 }
 
+// transcript sends commands by hand: "GET k > v". Of an error its first word is enough.
+func transcript(t testing.TB, c *redistest.Conn, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		words, reply, ok := strings.Cut(line, " > ")
+		if !ok {
+			t.Fatalf("%q has no reply", line)
+		}
+		v := c.Do(strings.Fields(words)...)
+		if got := text(v); got != reply && !(v.IsError() && strings.HasPrefix(got, reply+" ")) {
+			t.Errorf("%s: got %s, want %s", words, got, reply)
+		}
+	}
+}
+
 // text writes a reply for people: OK, 1, nil, "value", [a b], and errors as they are.
 func text(v resp.Value) string {
 	switch {

@@ -36,6 +36,59 @@ func TestNewestOfAStream(t *testing.T) {
 	}
 }
 
+// TestNewestOfAStreamIsAFault: "$" sent on as it is, in each of the ways that come to mind, by hand.
+func TestNewestOfAStreamIsAFault(t *testing.T) {
+	server := redistest.Shared(t)
+	for name, history := range map[string]func(bare *redistest.Conn, waits func(name string) waiter){
+		// The polls of a phase that needs a transaction: an entry between two of them is missed.
+		"asked again": func(bare *redistest.Conn, _ func(string) waiter) {
+			transcript(t, bare,
+				"XREAD STREAMS mi:x $ > nil", "XADD mi:x 1-1 f v > 1-1", "XREAD STREAMS mi:x $ > nil",
+				"XREAD STREAMS mi:x 1-0 > [[mi:x [[1-1 [f v]]]]]") // with the end of the first call it is seen
+		},
+		// A neighbour in sealed writes under the target name alone.
+		"waiting at the legacy name": func(bare *redistest.Conn, waits func(string) waiter) {
+			replies := waits("mi:x")
+			transcript(t, bare, "COPY mi:x cw:test:mi:x > 1", "XADD cw:test:mi:x 1-1 f v > 1-1", "UNLINK mi:x > 1",
+				"CLIENT UNBLOCK "+replies.id+" > 1")
+			replies.want("nil") // it waited on, with the entry there
+		},
+		// A read of a neighbour makes the target copy, and the server takes all of it for new.
+		"waiting at the target name": func(bare *redistest.Conn, waits func(string) waiter) {
+			replies := waits("cw:test:mi:x")
+			transcript(t, bare, "COPY mi:x cw:test:mi:x > 1")
+			replies.want("[[cw:test:mi:x [[1-0 [f v]]]]]")
+		},
+		// The end of a stream that is not there is 0-0, and everything comes after it.
+		"the end under one name": func(bare *redistest.Conn, _ func(string) waiter) {
+			transcript(t, bare, "XINFO STREAM cw:test:mi:x > ERR", "COPY mi:x cw:test:mi:x > 1",
+				"XREAD STREAMS cw:test:mi:x 0-0 > [[cw:test:mi:x [[1-0 [f v]]]]]")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bare := server.Conn()
+			transcript(t, bare, "FLUSHALL > OK", "XADD mi:x 1-0 f v > 1-0")
+			history(bare, func(name string) waiter { return waitsAt(t, server, name) })
+		})
+	}
+}
+
+// waiter is a bare connection that the server holds in an XREAD.
+type waiter struct {
+	reader
+	id string
+}
+
+// waitsAt sends an XREAD for what is new under a physical name, and returns when the server holds it.
+func waitsAt(t *testing.T, server *redistest.Server, name string) waiter {
+	t.Helper()
+	bare, conn := server.Conn(), server.Dial()
+	id := text(redistest.NewConn(t, conn).Do("CLIENT", "ID"))
+	send(t, conn, "XREAD", "BLOCK", "0", "STREAMS", name, "$")
+	redistest.WaitFor(t, replyWithin, func() bool { return blockedClients(bare) > 0 })
+	return waiter{read(t, conn), id}
+}
+
 // waiting returns when the server has taken an XREAD since its counters were reset, or waits for
 // one: the call was made, and what "$" means is settled.
 func waiting(t *testing.T, server *redistest.Server) {
@@ -96,4 +149,17 @@ func gate(bare *redistest.Conn, from, to stage) {
 	case from.phase == phase.Move:
 		_ = bare.Do("RENAMENX", from.legacy("x"), from.target("x"))
 	}
+}
+
+// TestNewestOverAChangeOfPhaseIsAFault: a reader that is fetched from its wait when the phases change, and
+// asks for "$" again under the other name, by hand: an entry that came in between is missed.
+func TestNewestOverAChangeOfPhaseIsAFault(t *testing.T) {
+	server := redistest.Shared(t)
+	bare := server.Conn()
+	transcript(t, bare, "XADD mi:x 1-0 f old > 1-0")
+	replies := waitsAt(t, server, "mi:x")
+	transcript(t, bare, "CLIENT UNBLOCK "+replies.id+" > 1")
+	replies.want("nil")
+	transcript(t, bare, "COPY mi:x cw:test:mi:x > 1", "XADD cw:test:mi:x 2-0 f new > 2-0",
+		"XREAD STREAMS cw:test:mi:x $ > nil", "XREAD STREAMS cw:test:mi:x 1-0 > [[cw:test:mi:x [[2-0 [f new]]]]]")
 }
