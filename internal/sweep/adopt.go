@@ -27,8 +27,11 @@ type AdoptOptions struct {
 	// Leave is the parked phase at which the rule is left: every key is under that phase's name, and under no other.
 	Leave phase.Phase
 	// Execute makes it so. Without it the differences are listed and the changes counted.
-	Execute  bool
-	Examples int // as in [Options]
+	Execute bool
+	// TTLTolerance is how far apart the two expiry times of a key may be before they are listed; 0: to the millisecond. A
+	// release that writes both names by two commands gives them two expiry times that nobody has to decide about.
+	TTLTolerance time.Duration
+	Examples     int // as in [Options]
 	// ReplicaTimeout and OnProgress as in [Options].
 	ReplicaTimeout time.Duration
 	OnProgress     func(Progress)
@@ -136,7 +139,7 @@ func prepareAdoption(o AdoptOptions) (*adoption, error) {
 	// A look at the data, as verify's: the run is prepared as one, in a phase that refuses nothing.
 	r, err := prepare(Options{
 		Client: o.Client, Plan: o.Plan, Rule: o.Rule, Kind: Verify, Phase: o.Leave,
-		Execute: o.Execute, Examples: o.Examples, ReplicaTimeout: o.ReplicaTimeout, OnProgress: o.OnProgress,
+		Execute: o.Execute, TTLTolerance: o.TTLTolerance, Examples: o.Examples, ReplicaTimeout: o.ReplicaTimeout, OnProgress: o.OnProgress,
 	})
 	if err != nil {
 		return nil, err

@@ -107,6 +107,27 @@ func TestAdoptKeepsTypeAndTTL(t *testing.T) {
 	}
 }
 
+// A release that writes both names by two commands gives them two expiry times. They are no difference
+// within the tolerance, and the time of the name that was read is kept to the millisecond.
+func TestAdoptToleratesTTLs(t *testing.T) {
+	c := redistest.Shared(t).Client()
+	at := time.Now().Add(time.Hour).UnixMilli()
+	for name, ms := range map[string]int64{"thing:1": at, "cw:test:thing:1": at + 900, "thing:2": at, "cw:test:thing:2": at + 1100} {
+		noError(t, c.Do(t.Context(), "SET", name, "v", "PXAT", ms).Err())
+	}
+	o := sweep.AdoptOptions{Client: c, Plan: parse(t, testPlan), Rule: "things", Reads: sweep.TargetName, Leave: phase.Legacy}
+	if n := adopt(t, o).Problems[sweep.TTL]; n != 2 {
+		t.Errorf("without a tolerance %d expiry times differ, want 2", n)
+	}
+	o.TTLTolerance, o.Execute = time.Second, true
+	if r := adopt(t, o); r.Problems[sweep.TTL] != 1 || r.Replaced != 2 {
+		t.Errorf("got %+v, want one that differs and two that are replaced", r)
+	}
+	if got := c.Do(t.Context(), "PEXPIRETIME", "thing:1").Val(); got != at+900 {
+		t.Errorf("expires at %v, want %d", got, at+900)
+	}
+}
+
 // What an adoption changes is no longer what earlier sweeps have proven.
 func TestAdoptRemovesVerdicts(t *testing.T) {
 	c := redistest.Shared(t).Client()

@@ -50,11 +50,20 @@ type Member struct {
 // Start makes a fleet of n processes in an environment, at legacy. The rules named walk; none: all.
 func Start(t testing.TB, server *redistest.Server, environment string, n int, rules ...string) *Fleet {
 	t.Helper()
+	return StartAt(t, server, environment, n, phase.Legacy, rules...)
+}
+
+// StartAt makes a fleet that is parked at legacy or at prefixed.
+func StartAt(t testing.TB, server *redistest.Server, environment string, n int, at phase.Phase, rules ...string) *Fleet {
+	t.Helper()
+	if !at.Parked() {
+		t.Fatalf("a fleet begins at legacy or at prefixed, not at %v", at)
+	}
 	p, err := classwaves.Plan(environment)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &Fleet{Plan: p, t: t, bare: server.Client(), now: map[phase.Strategy]phase.Phase{phase.Mirror: phase.Legacy, phase.Relocate: phase.Legacy}}
+	f := &Fleet{Plan: p, t: t, bare: server.Client(), now: map[phase.Strategy]phase.Phase{phase.Mirror: at, phase.Relocate: at}}
 	for _, r := range p.Rules {
 		if len(rules) == 0 || slices.Contains(rules, r.Name) {
 			f.rules = append(f.rules, r)
