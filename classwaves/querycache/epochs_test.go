@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -266,5 +267,39 @@ func TestJitterIsWithin15Percent(t *testing.T) {
 	}
 	if len(seen) < 90 {
 		t.Errorf("100 lifetimes are %d different ones", len(seen))
+	}
+}
+
+// An invalidation is one round trip that writes one counter, however much there is to invalidate.
+func TestAnInvalidationCostsTheSameForAnyNumberOfEntries(t *testing.T) {
+	for _, entries := range []int{1, 2000} {
+		s := redistest.Start(t)
+		plain, watched, p := s.Client(), s.Client(), &points{}
+		watched.AddHook(p)
+		filler, c := newCache(t, plain), newCache(t, watched)
+		for i := range entries {
+			must(t, filler.Upsert(t.Context(), Entry{Type: SessionList, Key: strconv.Itoa(i), Tags: []string{"all"}}, []byte("v")))
+		}
+		must(t, plain.ConfigResetStat(t.Context()).Err())
+		must(t, c.Invalidate(t.Context(), Scope{Type: SessionList, Tags: []string{"all"}}))
+		stats := plain.Info(t.Context(), "commandstats").Val()
+		for _, want := range []string{"cmdstat_incr:calls=1,", "cmdstat_setnx:calls=1,"} {
+			if !strings.Contains(stats, want) {
+				t.Errorf("%d entries: no %s in\n%s", entries, want, stats)
+			}
+		}
+		for _, never := range []string{"cmdstat_scan:", "cmdstat_keys:", "cmdstat_unlink:", "cmdstat_del:"} {
+			if strings.Contains(stats, never) {
+				t.Errorf("%d entries: %s in\n%s", entries, never, stats)
+			}
+		}
+		if n := p.passed(); n != 2 {
+			t.Errorf("%d entries: %d points, want the two of one round trip", entries, n)
+		}
+		for i := range entries {
+			if _, found, err := c.Lookup(t.Context(), Entry{Type: SessionList, Key: strconv.Itoa(i), Tags: []string{"all"}}); found || err != nil {
+				t.Fatalf("entry %d is still there: %v", i, err)
+			}
+		}
 	}
 }

@@ -1,0 +1,131 @@
+package querycache
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey/internal/redistest"
+)
+
+// beside measures an operation and the bare commands that it needs in turns, so that both have the
+// same machine. It reports the operation's time and how many times that of the bare ones it is.
+func beside(b *testing.B, op, bare func() error) {
+	b.Helper()
+	var opTook, bareTook time.Duration
+	b.ReportAllocs()
+	for b.Loop() {
+		start := time.Now()
+		err := op()
+		middle := time.Now()
+		bareErr := bare()
+		opTook, bareTook = opTook+middle.Sub(start), bareTook+time.Since(middle)
+		if err != nil || bareErr != nil {
+			b.Fatal(err, bareErr)
+		}
+	}
+	b.ReportMetric(float64(opTook.Nanoseconds())/float64(b.N), "ns/the-op")
+	b.ReportMetric(float64(opTook)/float64(bareTook), "x-bare")
+}
+
+func BenchmarkHit(b *testing.B) {
+	for _, size := range []int{100, 4000, 40_000} {
+		for _, epochs := range []bool{true, false} {
+			b.Run(fmt.Sprintf("bytes=%d/epochs=%v", size, epochs), func(b *testing.B) {
+				rdb := redistest.Shared(b).Client()
+				c := newCache(b, rdb, func(cfg *Config) { cfg.Epochs = epochs })
+				value := bytes.Repeat([]byte("value "), size/6)
+				load := func(context.Context) ([]byte, error) { return value, nil }
+				if _, err := c.Get(b.Context(), detail, load); err != nil {
+					b.Fatal(err)
+				}
+				q, err := c.query(detail)
+				must(b, err)
+				beside(b,
+					func() error { _, err := c.Get(b.Context(), detail, load); return err },
+					func() error { return rdb.MGet(b.Context(), q.reads...).Err() })
+			})
+		}
+	}
+}
+
+// BenchmarkMiss is a load with a loader that takes no time, beside what it asks of Redis: a read, a
+// lock with a second look, a fill.
+func BenchmarkMiss(b *testing.B) {
+	rdb := redistest.Shared(b).Client()
+	c := newCache(b, rdb)
+	value := bytes.Repeat([]byte("v"), 100)
+	load := func(context.Context) ([]byte, error) { return value, nil }
+	q, err := c.query(detail)
+	must(b, err)
+	now, err := c.versionsOf(b.Context(), q)
+	must(b, err)
+	sealed := c.envelope(q, time.Now(), now, value).seal(q.entry)
+	bareLock := q.lock + "-bare"
+	i := 0
+	beside(b,
+		func() error {
+			i++
+			e := detail
+			e.Key = fmt.Sprint(i)
+			_, err := c.Get(b.Context(), e, load)
+			return err
+		},
+		func() error {
+			if err := rdb.MGet(b.Context(), q.reads...).Err(); err != nil {
+				return err
+			}
+			_, err := rdb.Pipelined(b.Context(), func(p redis.Pipeliner) error {
+				p.SetNX(b.Context(), bareLock, "me", time.Minute)
+				p.Get(b.Context(), bareLock)
+				p.MGet(b.Context(), q.reads...)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			return fillScript.Run(b.Context(), rdb, []string{bareLock, q.entry}, "me", sealed, 60000).Err()
+		})
+}
+
+// BenchmarkInvalidate is an invalidation of a tag that all entries have, by its counter, beside a
+// bare INCR; and the removal of the same entries by their pattern.
+func BenchmarkInvalidate(b *testing.B) {
+	for _, entries := range []int{1, 1_000, 100_000, 1_000_000} {
+		scope := Scope{Type: SessionList, Prefix: "bench", Tags: []string{"bench"}}
+		prefix := keysOf(b, Entry{Type: scope.Type, Key: scope.Prefix}).entry
+		fill := func(rdb *redis.Client) {
+			must(b, rdb.Do(b.Context(), "debug", "populate", entries, prefix, 100).Err())
+		}
+		b.Run(fmt.Sprintf("epochs/entries=%d", entries), func(b *testing.B) {
+			rdb := redistest.Start(b, redistest.WithConfig("enable-debug-command yes")).Client(patient)
+			c := newCache(b, rdb)
+			fill(rdb)
+			beside(b,
+				func() error { return c.Invalidate(b.Context(), scope) },
+				func() error { return rdb.Incr(b.Context(), "bare").Err() })
+		})
+		b.Run(fmt.Sprintf("pattern/entries=%d", entries), func(b *testing.B) {
+			rdb := redistest.Start(b, redistest.WithConfig("enable-debug-command yes")).Client(patient)
+			c := newCache(b, rdb, withoutEpochs)
+			var took time.Duration
+			for b.Loop() {
+				fill(rdb)
+				start := time.Now()
+				must(b, c.Invalidate(b.Context(), scope))
+				took += time.Since(start)
+				if n := rdb.DBSize(b.Context()).Val(); n != 0 {
+					b.Fatalf("%d entries are left", n)
+				}
+			}
+			b.ReportMetric(float64(took.Nanoseconds())/float64(b.N), "ns/the-op")
+		})
+	}
+}
+
+// patient waits for a server that populates itself.
+func patient(o *redis.Options) { o.ReadTimeout = time.Minute }
