@@ -3,8 +3,8 @@ package analytics
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
-	"time"
 
 	"github.com/classwaves/rekey/classwaves/unavailable"
 )
@@ -137,8 +137,10 @@ func (a *Analytics) commit(ctx context.Context, h *held, events []Event) (Sessio
 		return SessionMetrics{}, err // nothing was written anywhere
 	case err != nil:
 		// It may have arrived all the same. A later part without the events takes it back.
-		back := before.with(nil, a.Now(), nil)
-		back.Seq = next.Seq + 1
+		back := part{Seq: next.Seq + 1, Groups: make(map[string]tally)}
+		for id := range next.Groups {
+			back.Groups[id] = before.Groups[id] // also one that had nothing: its entry is to follow
+		}
 		h.changed(&back, a.Now())
 		if errors.Is(err, ErrEnded) {
 			err = ErrEnded
@@ -150,6 +152,9 @@ func (a *Analytics) commit(ctx context.Context, h *held, events []Event) (Sessio
 
 // write brings a part into the cache, or while that is unavailable into the database.
 func (a *Analytics) write(ctx context.Context, h *held, p *part, groups []string) (figures, error) {
+	if h.behind() { // the part brings earlier events as well
+		groups = slices.Collect(maps.Keys(p.Groups))
+	}
 	how := merging{event: true, groups: groups}
 	f, _, absent, err := a.merge(ctx, h.recordOf(p), how)
 	if err == nil && absent {
@@ -161,7 +166,7 @@ func (a *Analytics) write(ctx context.Context, h *held, p *part, groups []string
 			return f, ErrEnded
 		}
 		base.merge(h.recordOf(p))
-		how.create = true
+		how.create, how.groups = true, known(base).groups
 		f, _, _, err = a.merge(ctx, base, how)
 	}
 	switch {
@@ -172,7 +177,7 @@ func (a *Analytics) write(ctx context.Context, h *held, p *part, groups []string
 	case !unavailable.Is(err):
 		return f, err
 	}
-	merged, _, dbErr := a.save(ctx, h.recordOf(p), true)
+	merged, _, dbErr := a.save(ctx, h.recordOf(p), bringsEvent)
 	if dbErr != nil {
 		return f, unavailable.Wrap("apply an event", errors.Join(err, dbErr))
 	}
@@ -210,7 +215,3 @@ func groupsOf(events []Event) []string {
 	}
 	return out
 }
-
-// settled is how old what the database lacks may become before [Analytics.Run] writes it: the entry
-// itself may be gone after its shortest lifetime.
-func settled(entry time.Duration) time.Duration { return entry / 3 }

@@ -101,9 +101,20 @@ func (a *Analytics) raw(ctx context.Context, sessionID string) (raw []byte, err 
 
 // merging says what a merge may do beside merging.
 type merging struct {
-	create bool     // make the entry where there is none
-	event  bool     // it brings an event: not for a session that has ended
-	groups []string // also written and answered
+	create bool // make the entry where there is none
+	event  bool // it brings an event: not for a session that has ended
+	// groups are also summed up, and written; with ifChanged only where the session's entry changed.
+	groups    []string
+	ifChanged bool
+}
+
+// known is the merging of what was acknowledged before: the entries of all its groups follow.
+func known(r *record) merging {
+	how := merging{ifChanged: true}
+	for id := range r.groups() {
+		how.groups = append(how.groups, id)
+	}
+	return how
 }
 
 // merge merges a record into the session's entry. Absent: there was no entry and none was made; or
@@ -119,7 +130,7 @@ func (a *Analytics) merge(ctx context.Context, r *record, how merging) (f figure
 	}
 	args := []any{
 		data, flag(how.create), flag(how.event), a.Now().UnixMilli(),
-		a.life(ttl.AnalyticsSession), a.life(ttl.AnalyticsGroup), a.life(ttl.AnalyticsDashboard), newMark(),
+		a.life(ttl.AnalyticsSession), a.life(ttl.AnalyticsGroup), a.life(ttl.AnalyticsDashboard), newMark(), flag(how.ifChanged),
 	}
 	for _, id := range how.groups {
 		args = append(args, id)

@@ -100,9 +100,16 @@ func (a *Analytics) read(info SessionInfo, row Stored) (*record, int64, error) {
 	return rec, row.Revision, nil
 }
 
-// save merges a record into the database's, and gives the result. With event it refuses a session
-// that has ended. Others may write at the same time: it tries again until SourceTimeout.
-func (a *Analytics) save(ctx context.Context, r *record, event bool) (merged *record, wrote bool, err error) {
+// brings says what a record brings to the database.
+type brings uint8
+
+const (
+	bringsKnown brings = iota // what was acknowledged before
+	bringsEvent               // an event, which a session that has ended does not take
+)
+
+// save merges a record into the database's, and gives the result. Others may write at the same time: it tries again until SourceTimeout.
+func (a *Analytics) save(ctx context.Context, r *record, what brings) (merged *record, wrote bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.SourceTimeout)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
@@ -110,7 +117,7 @@ func (a *Analytics) save(ctx context.Context, r *record, event bool) (merged *re
 		if err != nil {
 			return nil, false, err
 		}
-		if event && stored.Ended {
+		if what == bringsEvent && stored.Ended {
 			return nil, false, ErrEnded
 		}
 		changed := stored.merge(r)

@@ -26,9 +26,10 @@
 //     the part into the entry, within about a second; until then other processes, whose Redis may
 //     have been there all the time, see the entry without it, and this process sees it with it.
 //   - Redis lost its data: entries are filled from the database, and every process merges its part
-//     into them when it looks next (its next update of the session, Run, Sync). Nothing that was
-//     acknowledged is gone unless the writer was killed as well: what is in neither store is at most as old
-//     as a third of the entry's lifetime, when Run writes it at the latest.
+//     into them at its next update of the session, and otherwise within five seconds by Run, as long as the
+//     database lacks something of it. Nothing that was acknowledged is gone unless the writer was
+//     killed as well: what only cache and writer have is at most as old as a third of the entry's
+//     lifetime, when Run writes it at the latest, and Run's end and [Analytics.Flush] leave nothing.
 //   - Database unavailable: nothing changes while the entry is in the cache. Without an entry there
 //     is no base to add to: updates are refused.
 //   - Both unavailable: an *unavailable.Error. The event is not counted: the next change of the part

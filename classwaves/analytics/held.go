@@ -29,6 +29,7 @@ type held struct {
 	gone   bool                // nobody may add any more: the session was forgotten here
 	since  time.Time           // of the oldest change that the database lacks
 	used   time.Time           // of the last event
+	pushed time.Time           // when the part was last merged into the entry by Run
 	groups map[string]struct{} // known to be the session's
 }
 
@@ -151,14 +152,29 @@ func (h *held) changed(p *part, now time.Time) {
 	h.own.Store(p)
 }
 
-// ages says for how long the database has lacked something, and for how long no event has come.
-func (h *held) ages(now time.Time) (unstored, idle time.Duration) {
+// needs is what is to be done for a session beside its calls.
+type needs struct{ cache, database, forget bool }
+
+// needs decides that. What the database lacks is merged into the entry again and again: the cache may have
+// lost it without a word, when it was restarted or evicts.
+func (h *held) needs(now time.Time) needs {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.unstored() {
-		unstored = now.Sub(h.since)
+	unstored := h.unstored()
+	over := h.ended.Load() || now.Sub(h.used) >= forgetAfter
+	return needs{
+		cache:    h.behind() || unstored && now.Sub(h.pushed) >= pushEvery,
+		database: unstored && (over || now.Sub(h.since) >= storeWithin),
+		forget:   over,
 	}
-	return unstored, now.Sub(h.used)
+}
+
+// wasPushed notes that the part was merged into the entry.
+func (h *held) wasPushed(seq int64, now time.Time) {
+	reached(&h.cached, seq)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pushed = now
 }
 
 // member says whether a group is the session's.

@@ -3,7 +3,8 @@
 --
 -- KEYS: the session's entry, the teacher's dashboard, then the entries of the groups to sum up.
 -- ARGV: the record to merge; "1" where an absent entry is to be made of it; "1" where it brings an event;
---       now; lifetimes of session, group and dashboard mark in milliseconds; the mark; the groups' ids.
+--       now; lifetimes of session, group and dashboard mark in milliseconds; the mark; "1" where the groups
+--       are written only if the entry changed; the groups' ids.
 -- Answers {"absent"}, {"ended"} (nothing was done), or {"ok", session's figures, each group's figures}.
 local incoming = cjson.decode(ARGV[1])
 local create, event, now = ARGV[2] == '1', ARGV[3] == '1', tonumber(ARGV[4])
@@ -98,7 +99,7 @@ end
 
 local none = {joined = 0, left = 0, e = 0, en = 0, p = 0, pn = 0, raised = 0, cleared = 0, ready = false, at = 0}
 for i = 3, #KEYS do
-  local id = ARGV[6 + i]
+  local id = ARGV[7 + i]
   local g = groups[id] or none
   local present = math.max(0, g.joined - g.left)
   local group = cjson.encode({
@@ -108,7 +109,9 @@ for i = 3, #KEYS do
     averageParticipation = average(g.p, g.pn), participationSamples = g.pn,
     version = version, lastUpdate = g.at, calculatedAt = now,
   })
-  redis.call('SET', KEYS[i], group, 'PX', ARGV[6])
+  if changed or merged or ARGV[9] ~= '1' then
+    redis.call('SET', KEYS[i], group, 'PX', ARGV[6])
+  end
   reply[#reply + 1] = group
 end
 return reply

@@ -51,7 +51,7 @@ func (a *Analytics) readEntry(sessionID string, raw []byte) (f figures, ok bool)
 
 // fill answers from the database and merges what it says into the entry. cacheErr is how the cache
 // failed before, nil if it did not.
-func (a *Analytics) fill(ctx context.Context, sessionID string, cacheErr error, groups ...string) (figures, error) {
+func (a *Analytics) fill(ctx context.Context, sessionID string, cacheErr error) (figures, error) {
 	a.counters.misses.Add(1)
 	info, err := a.info(ctx, sessionID)
 	if err != nil {
@@ -62,8 +62,10 @@ func (a *Analytics) fill(ctx context.Context, sessionID string, cacheErr error, 
 		return figures{}, errors.Join(err, cacheErr)
 	}
 	if cacheErr == nil {
+		how := known(rec)
+		how.create = true
 		var f figures
-		if f, _, _, cacheErr = a.merge(ctx, rec, merging{create: true, groups: groups}); cacheErr == nil {
+		if f, _, _, cacheErr = a.merge(ctx, rec, how); cacheErr == nil {
 			a.counters.fills.Add(1)
 			return f, nil
 		}
@@ -128,6 +130,7 @@ func (a *Analytics) fillGroup(ctx context.Context, sessionID, groupID string, ca
 		own.Ended = false // the entry knows, or the database will be asked
 		if h := a.peek(sessionID); h != nil {
 			own.merge(h.record())
+			how.groups = append(how.groups, known(own).groups...) // whose entries may lack something too
 		}
 		_, g, absent, err := a.merge(ctx, own, how)
 		if err == nil && !absent {
@@ -141,7 +144,7 @@ func (a *Analytics) fillGroup(ctx context.Context, sessionID, groupID string, ca
 		return groupFigures{}, errors.Join(err, cacheErr)
 	}
 	if cacheErr == nil {
-		how.create = true
+		how.create, how.groups = true, append([]string{groupID}, known(rec).groups...)
 		if _, g, _, err := a.merge(ctx, rec, how); err == nil {
 			a.counters.fills.Add(1)
 			return g[0], nil

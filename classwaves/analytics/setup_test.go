@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,4 +207,18 @@ const (
 // behindBy gives a process a clock that is behind.
 func behindBy(d time.Duration) func(*Config) {
 	return func(c *Config) { c.Now = func() time.Time { return time.Now().Add(-d) } }
+}
+
+// testClock is a clock that is moved by hand.
+type testClock struct{ ahead atomic.Int64 }
+
+func (c *testClock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
+
+func (c *testClock) set(config *Config) {
+	began := time.Now()
+	config.Now = func() time.Time { return began.Add(time.Duration(c.ahead.Load())) }
+}
+
+func withAddr(addr string) func(*redis.Options) {
+	return func(o *redis.Options) { o.Addr, o.ContextTimeoutEnabled = addr, true }
 }

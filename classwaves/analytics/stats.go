@@ -57,7 +57,8 @@ type counters struct {
 	sourceDown                              atomic.Bool
 }
 
-func (c *counters) synced(r SyncReport) {
+func (c *counters) synced(r SyncReport, now time.Time) {
+	c.lastSync.Store(now.UnixMilli())
 	c.syncs.Add(1)
 	c.written.Add(uint64(r.Written))
 	c.restored.Add(uint64(r.Restored))

@@ -73,7 +73,7 @@ func (a *Analytics) Sync(ctx context.Context) (SyncReport, error) {
 		}
 	}
 	report.Took = time.Since(began)
-	a.counters.synced(report)
+	a.counters.synced(report, a.Now())
 	if listErr != nil || len(report.Missed) > 0 {
 		a.Logger.Warn("analytics: the sync missed sessions", slog.Int("live", report.Live), slog.Int("missed", len(report.Missed)), slog.Any("list", listErr))
 	}
@@ -134,7 +134,7 @@ func (a *Analytics) syncOne(ctx context.Context, s SessionInfo, raw []byte, cach
 	if stored.merge(own) {
 		stored.sum(a.Now())
 		if wrote, err = a.store(ctx, stored, revision); err == nil && !wrote {
-			_, wrote, err = a.save(ctx, own, false) // somebody else wrote meanwhile
+			_, wrote, err = a.save(ctx, own, bringsKnown) // somebody else wrote meanwhile
 		}
 		if err != nil {
 			miss(err)
@@ -145,7 +145,7 @@ func (a *Analytics) syncOne(ctx context.Context, s SessionInfo, raw []byte, cach
 		reached(&h.stored, seq)
 	}
 	if lacksEntry {
-		if _, _, _, err := a.merge(ctx, own, merging{}); err == nil {
+		if _, _, _, err := a.merge(ctx, own, known(own)); err == nil {
 			report.Restored++
 			if h != nil {
 				reached(&h.cached, seq)
@@ -164,23 +164,26 @@ func (a *Analytics) syncOne(ctx context.Context, s SessionInfo, raw []byte, cach
 	}
 }
 
-// push merges this process's part into the entry. The caller has the turn.
+// push merges this process's part into the entry, whether or not that is known to have it. The caller
+// has the turn.
 func (a *Analytics) push(ctx context.Context, h *held) error {
 	p := h.own.Load()
-	if h.cached.Load() >= p.Seq {
-		return nil
-	}
-	_, _, absent, err := a.merge(ctx, h.record(), merging{})
+	own := h.recordOf(p)
+	_, _, absent, err := a.merge(ctx, own, known(own))
 	if err == nil && absent {
 		// A reader may be about to fill the entry with what the database had before. So there is one.
 		var base *record
 		if base, err = a.base(ctx, SessionInfo{ID: h.id, TeacherID: h.teacher}); err == nil {
-			_, _, _, err = a.merge(ctx, base, merging{create: true})
+			how := known(base)
+			how.create = true
+			_, _, _, err = a.merge(ctx, base, how)
+		}
+		if err == nil {
+			err = a.invalidate(ctx, h.teacher)
 		}
 	}
 	if err == nil {
-		reached(&h.cached, p.Seq)
-		err = a.invalidate(ctx, h.teacher)
+		h.wasPushed(p.Seq, a.Now())
 	}
 	return err
 }
@@ -192,7 +195,7 @@ func (a *Analytics) flush(ctx context.Context, h *held) (wrote bool, err error) 
 	if entry, err := a.entry(ctx, h.id); err == nil && entry != nil {
 		rec.merge(entry)
 	}
-	if _, wrote, err = a.save(ctx, rec, false); err == nil {
+	if _, wrote, err = a.save(ctx, rec, bringsKnown); err == nil {
 		reached(&h.stored, p.Seq)
 	}
 	return wrote, err
@@ -207,10 +210,15 @@ func (a *Analytics) flushTurn(ctx context.Context, h *held) (wrote bool, err err
 	return a.flush(ctx, h)
 }
 
-// How often Run looks after what one of the stores lacks, and after how long without an event a
-// session is forgotten by this process.
 const (
+	// settleEvery is how often Run looks after what one of the stores lacks.
 	settleEvery = time.Second
+	// pushEvery is how often it merges into the entry what the database lacks.
+	pushEvery = 5 * time.Second
+	// storeWithin is how old what the database lacks may become: the entry itself may have run out after
+	// its shortest lifetime.
+	storeWithin = ttl.AnalyticsSession / 3
+	// forgetAfter is how long without an event this process holds a session.
 	forgetAfter = 10 * time.Minute
 )
 
@@ -255,26 +263,27 @@ func (a *Analytics) settle(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		unstored, idle := h.ages(a.Now())
-		late := unstored >= settled(ttl.AnalyticsSession)
-		if !h.behind() && !late && idle < forgetAfter {
-			continue
+		if n := h.needs(a.Now()); n != (needs{}) {
+			a.settleOne(ctx, h)
 		}
-		a.settleOne(ctx, h, late || idle >= forgetAfter || h.ended.Load())
 	}
 }
 
-func (a *Analytics) settleOne(ctx context.Context, h *held, write bool) {
+func (a *Analytics) settleOne(ctx context.Context, h *held) {
 	release, err := h.take(ctx)
 	if err != nil {
-		return
+		return // the end of Run, which flushes
 	}
 	defer release()
-	cacheErr := a.push(ctx, h)
-	if write && h.unstored() {
-		_, err = a.flush(ctx, h)
+	// Errors are counted and logged as outages, and it is tried again.
+	n := h.needs(a.Now())
+	if n.cache {
+		_ = a.push(ctx, h)
 	}
-	if _, idle := h.ages(a.Now()); cacheErr == nil && err == nil && (idle >= forgetAfter || h.ended.Load()) {
+	if n.database {
+		_, _ = a.flush(ctx, h)
+	}
+	if n.forget {
 		a.forget(h)
 	}
 }
