@@ -32,7 +32,8 @@ type Config struct {
 	// Directory is the database.
 	Directory Directory
 	// Timeout is how long one command waits for Redis before the database is asked; 0:
-	// [DefaultTimeout].
+	// [DefaultTimeout]. Once one has waited in vain, those that follow wait a quarter of it, until
+	// Redis answers again.
 	Timeout time.Duration
 	// NoJitter gives each pair exactly [ttl.AccessCode], for tests.
 	NoJitter bool
@@ -50,6 +51,7 @@ type Codes struct {
 	lifetime  func() time.Duration
 	draw      func() string
 	now       func() time.Time
+	timeout   time.Duration
 	outage    failsoft.Outage
 	releases  releases
 	metrics   metrics
@@ -72,16 +74,17 @@ func New(c Config) (*Codes, error) {
 		c.Now = time.Now
 	}
 	codes := &Codes{
-		redis:     failsoft.Within(c.Timeout, c.Redis),
 		directory: c.Directory,
 		lifetime:  func() time.Duration { return ttl.Jitter(ttl.AccessCode) },
 		draw:      generate,
 		now:       c.Now,
+		timeout:   c.Timeout,
 		metrics:   newMetrics(),
 	}
 	if c.NoJitter {
 		codes.lifetime = func() time.Duration { return ttl.AccessCode }
 	}
 	codes.outage.Logger, codes.outage.Service = c.Logger, "accesscode"
+	codes.redis = failsoft.Within(c.Timeout, c.Redis, &codes.outage)
 	return codes, nil
 }

@@ -44,9 +44,9 @@ func pair(sessionID, code string) ([]string, error) {
 
 // get reads one key; "" is absent, which no half of a pair is.
 func (c *Codes) get(ctx context.Context, key string) (string, error) {
-	within, cancel := c.redis.Context(ctx)
+	within, rdb, cancel := c.redis.For(ctx)
 	defer cancel()
-	value, err := c.redis.Get(within, key).Result()
+	value, err := rdb.Get(within, key).Result()
 	c.outage.Saw(ctx, err)
 	if errors.Is(err, redis.Nil) {
 		return "", nil
@@ -99,9 +99,9 @@ func (c *Codes) reserve(ctx context.Context, sessionID, code string) (bool, erro
 	if err != nil {
 		return false, err
 	}
-	within, cancel := c.redis.Context(ctx)
+	within, rdb, cancel := c.redis.For(ctx)
 	defer cancel()
-	err = c.redis.SetArgs(within, names[0], sessionID, redis.SetArgs{Mode: "NX", TTL: ReserveFor}).Err()
+	err = rdb.SetArgs(within, names[0], sessionID, redis.SetArgs{Mode: "NX", TTL: ReserveFor}).Err()
 	c.outage.Saw(ctx, err)
 	if errors.Is(err, redis.Nil) {
 		return false, nil
@@ -140,10 +140,10 @@ func (c *Codes) run(ctx context.Context, s *redis.Script, sessionID, code string
 	if err != nil {
 		return 0, err
 	}
-	within, cancel := c.redis.Context(ctx)
+	within, rdb, cancel := c.redis.For(ctx)
 	defer cancel()
 	on, argv := args(names)
-	n, err := s.Run(within, c.redis, on, argv...).Int64()
+	n, err := s.Run(within, rdb, on, argv...).Int64()
 	c.outage.Saw(ctx, err)
 	return n, err
 }

@@ -65,7 +65,7 @@ func (c *Codes) settle(ctx context.Context) {
 	if !due {
 		return
 	}
-	ctx, cancel := c.redis.Context(context.WithoutCancel(ctx)) // as short for the database
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout) // for the database too
 	defer cancel()
 	if c.release(ctx, sessionID) == nil {
 		c.releases.remove(sessionID)

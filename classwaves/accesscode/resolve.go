@@ -18,9 +18,7 @@ func (c *Codes) Resolve(ctx context.Context, typed string) (sessionID string, fo
 	sessionID, by, err := c.resolve(ctx, code)
 	found = sessionID != ""
 	c.metrics.resolvedBy(by, found, err)
-	if by == byRedis {
-		c.settle(ctx)
-	}
+	c.settle(ctx)
 	return sessionID, found, err
 }
 

@@ -24,7 +24,8 @@ type Config struct {
 	// to be made with ContextTimeoutEnabled, or a hit waits for its read timeout when Redis hangs.
 	Redis redis.UniversalClient
 	// Timeout is how long a hit waits for Redis before this process decides alone; 0:
-	// [DefaultTimeout].
+	// [DefaultTimeout]. Once it has, the hits that follow wait a quarter of it, until Redis answers
+	// again.
 	Timeout time.Duration
 	// MaxSubjects is how many subjects, of all limits together, the insurance knows at most. Those
 	// that were idle longest are forgotten; 0: [DefaultMaxSubjects], some 400 bytes each.
@@ -64,12 +65,12 @@ func New(c Config) (*Limiter, error) {
 		c.Now = time.Now
 	}
 	l := &Limiter{
-		redis:     failsoft.Within(c.Timeout, c.Redis),
 		now:       c.Now,
 		insurance: newInsurance(c.MaxSubjects),
 		metrics:   newMetrics(),
 	}
 	l.outage.Logger, l.outage.Service = c.Logger, "ratelimit"
+	l.redis = failsoft.Within(c.Timeout, c.Redis, &l.outage)
 	return l, nil
 }
 
@@ -100,9 +101,9 @@ func (l *Limiter) Take(ctx context.Context, limit Limit, subject string) (Decisi
 
 // count runs the script.
 func (l *Limiter) count(ctx context.Context, limit Limit, key string) (count int64, left time.Duration, err error) {
-	ctx, cancel := l.redis.Context(ctx)
+	ctx, rdb, cancel := l.redis.For(ctx)
 	defer cancel()
-	reply, err := take.Run(ctx, l.redis, []string{key},
+	reply, err := take.Run(ctx, rdb, []string{key},
 		limit.Points, limit.Window.Milliseconds(), limit.Block.Milliseconds()).Int64Slice()
 	if err != nil {
 		return 0, 0, fmt.Errorf("count a hit: %w", err)
