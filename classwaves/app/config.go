@@ -66,10 +66,7 @@ func (c *Config) check() error {
 	if c.Redis != "" || c.Database != "" {
 		return ErrNoSessionKeys
 	}
-	key, err := newSessionKey()
-	if err != nil {
-		return err
-	}
-	c.SessionKeys = []session.Key{key}
-	return nil
+	keys, err := NewSessionKeys()
+	c.SessionKeys = keys
+	return err
 }

@@ -7,9 +7,10 @@ import (
 	"github.com/classwaves/rekey/classwaves/session"
 )
 
-// newSessionKey makes a key that ends with the process.
-func newSessionKey() (session.Key, error) {
+// NewSessionKeys makes a key ring that nobody else has and that ends with the process.
+func NewSessionKeys() ([]session.Key, error) {
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails
-	return session.ParseKey("embedded:" + base64.StdEncoding.EncodeToString(secret))
+	k, err := session.ParseKey("embedded:" + base64.StdEncoding.EncodeToString(secret))
+	return []session.Key{k}, err
 }

@@ -83,13 +83,8 @@ func (a *API) createSession(w http.ResponseWriter, r *http.Request) error {
 		}
 		groups[i] = database.Group{ID: rand.Text(), SessionID: c.ID, Name: name}
 	}
-	if err := a.c.Database.CreateClassSession(ctx, c); err != nil {
+	if err := a.c.Database.CreateClassSession(ctx, c, groups...); err != nil {
 		return err
-	}
-	for _, g := range groups {
-		if err := a.c.Database.AddGroup(ctx, g); err != nil {
-			return err
-		}
 	}
 	a.invalidate(ctx, c.ID, teacher)
 	code, err := a.c.Codes.Create(ctx, c.ID)

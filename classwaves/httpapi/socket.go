@@ -7,6 +7,7 @@ import (
 
 	"github.com/classwaves/rekey/classwaves/analytics"
 	"github.com/classwaves/rekey/classwaves/database"
+	"github.com/classwaves/rekey/classwaves/live"
 )
 
 // socket is the WebSocket of a class session: its teacher, by login, and its participants, by the
@@ -23,8 +24,8 @@ func (a *API) socket(w http.ResponseWriter, r *http.Request) error {
 		if _, err := a.own(r.WithContext(context.WithValue(ctx, loginKey{}, s))); err != nil {
 			return err
 		}
-		return a.c.Live.Serve(w, r, id, func(context.Context, []byte) (any, error) {
-			return problemBody{"problem", "teachers only listen here"}, nil
+		return a.serve(w, r, id, func(context.Context, []byte) (any, error) {
+			return nil, problem(invalid("teachers only listen here"))
 		})
 	}
 	c, found, err := a.c.Database.ClassSession(ctx, id)
@@ -34,21 +35,34 @@ func (a *API) socket(w http.ResponseWriter, r *http.Request) error {
 	if !found || c.State == database.Ended {
 		return errNotFound
 	}
-	return a.c.Live.Serve(w, r, id, func(ctx context.Context, message []byte) (any, error) {
-		return a.heard(ctx, who, message)
+	return a.serve(w, r, id, func(ctx context.Context, message []byte) (any, error) {
+		if err := a.heard(ctx, who, message); err != nil {
+			return nil, problem(err)
+		}
+		return nil, nil
 	})
+}
+
+// serve takes the connection over. What cannot be taken over is answered there.
+func (a *API) serve(w http.ResponseWriter, r *http.Request, id string, heard func(context.Context, []byte) (any, error)) error {
+	if err := a.c.Live.Serve(w, r, id, heard); err != nil {
+		a.log.DebugContext(r.Context(), "WebSocket ended", "request_id", requestID(r.Context()), "error", err)
+	}
+	return nil
+}
+
+// problem is what a client hears when its message came to nothing; the connection goes on.
+func problem(err error) error {
+	if e, unexpected := asAPIError(err); !unexpected {
+		return &live.Error{Code: e.code, Message: e.message}
+	}
+	return err
 }
 
 // message is what a participant says.
 type message struct {
 	Kind  string  `json:"kind"`  // engagement, participation, ready, alert, leave
 	Value float64 `json:"value"` // a score of 0 to 100; for ready and alert 0 is no, anything else yes
-}
-
-// problemBody tells a client what was wrong with its message; the connection goes on.
-type problemBody struct {
-	Kind    string `json:"kind"`
-	Message string `json:"message"`
 }
 
 // event is what a message means to analytics.
@@ -79,25 +93,20 @@ func (m message) event(who participant) (analytics.Event, bool) {
 }
 
 // heard takes one message of a participant.
-func (a *API) heard(ctx context.Context, who participant, raw []byte) (any, error) {
+func (a *API) heard(ctx context.Context, who participant, raw []byte) error {
 	var m message
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return problemBody{"problem", "send {\"kind\", \"value\"}"}, nil
+		return errBadRequest
 	}
 	e, known := m.event(who)
 	if !known {
-		return problemBody{"problem", "kind is engagement, participation, ready, alert or leave"}, nil
+		return invalid("kind is engagement, participation, ready, alert or leave")
 	}
 	if _, err := a.c.Analytics.Apply(ctx, who.Session, e); err != nil {
-		if e, unexpected := asAPIError(err); !unexpected {
-			return problemBody{"problem", e.message}, nil
-		}
-		return nil, err
+		return err
 	}
 	if e.Kind == analytics.GroupReady || e.Kind == analytics.GroupNotReady {
-		if err := a.c.Database.SetGroupReady(ctx, who.Group, e.Kind == analytics.GroupReady); err != nil {
-			return problemBody{"problem", errUnavailable.message}, nil
-		}
+		return a.c.Database.SetGroupReady(ctx, who.Group, e.Kind == analytics.GroupReady)
 	}
-	return nil, nil
+	return nil
 }
