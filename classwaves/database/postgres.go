@@ -19,7 +19,7 @@ const (
 func (db *DB) openPostgres(url string) error {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return fmt.Errorf("database URL: %s", parseReason(err))
+		return fmt.Errorf("database URL: PostgreSQL's driver cannot read it%s", parseReason(err))
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
@@ -41,10 +41,10 @@ func parseReason(err error) string {
 	var parse *pgconn.ParseConfigError
 	if errors.As(err, &parse) {
 		if cause := parse.Unwrap(); cause != nil && !strings.Contains(cause.Error(), parse.ConnString) {
-			return cause.Error()
+			return ": " + cause.Error()
 		}
 	}
-	return "PostgreSQL's driver cannot read it"
+	return ""
 }
 
 // postgresKind is the kind of an error that the server sent.

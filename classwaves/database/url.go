@@ -75,6 +75,10 @@ func (db *DB) explain(where place, err error) error {
 	if hint == "" {
 		return err
 	}
+	var inner *unavailable.Error
+	if errors.As(err, &inner) {
+		err = inner.Err // without what it was doing: pinging means nothing to an operator
+	}
 	return &unavailable.Error{Op: "open the database", Err: &hintError{err, hint}}
 }
 
