@@ -32,8 +32,9 @@
 // loader runs and stored in the entry; an entry is used only if all of them still stand as they did.
 // [Cache.Invalidate] moves the counters. These hold at every moment, whoever dies or is evicted:
 //
-//   - After Invalidate has returned, no Get that begins uses an entry, a running load or a lock's
-//     holder from before it.
+//   - After Invalidate has returned, no Get that begins uses an entry or a running load from before
+//     it, nor waits for one. The exception is a Get of another process that Redis does not answer:
+//     it cannot know, and joins a load of its process.
 //   - A counter that is not there starts at random, between 2^32 and 2^52, before the loader runs.
 //     An evicted counter therefore does not come back to a value that an entry holds. Counters that
 //     the old release began at 1 are below 2^32: no entry is ever filled under one, it is started at

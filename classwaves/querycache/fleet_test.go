@@ -3,6 +3,7 @@ package querycache
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -153,6 +154,39 @@ func TestADeadHoldersLockEndsByItself(t *testing.T) {
 		if _, found, err := c.Lookup(t.Context(), detail); !found || err != nil {
 			t.Errorf("the result is not kept: %v", err)
 		}
+	})
+}
+
+// loseReply lets the first pipeline reach the server and loses the reply.
+type loseReply struct {
+	points
+	lost atomic.Bool
+}
+
+func (l *loseReply) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		if cmds[0].Name() != "set" || !l.lost.CompareAndSwap(false, true) {
+			return err
+		}
+		for _, cmd := range cmds {
+			cmd.SetErr(io.ErrUnexpectedEOF)
+		}
+		return io.ErrUnexpectedEOF
+	}
+}
+
+func TestALockWhoseReplyWasLostIsGivenBack(t *testing.T) {
+	bothWays(t, func(t *testing.T, epochs func(*Config)) {
+		s := redistest.Shared(t)
+		rdb, l := s.Client(), &loseReply{}
+		rdb.AddHook(l)
+		c := newCache(t, rdb, epochs)
+		mustGet(t, c, detail, newSource("v").load, "v")
+		if !l.lost.Load() {
+			t.Fatal("no reply was lost")
+		}
+		redistest.WaitFor(t, 5*time.Second, func() bool { return s.Client().Exists(t.Context(), keysOf(t, detail).lock).Val() == 0 })
 	})
 }
 

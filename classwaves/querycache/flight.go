@@ -89,11 +89,16 @@ func (c *Cache) refreshNow(ctx context.Context, q *query, r reading) bool {
 	return err == nil
 }
 
-// loadOnce gives a value that at most one process of the fleet loads. r is what the caller saw.
-func (c *Cache) loadOnce(ctx context.Context, q *query, r reading) (answer, error) {
+// loadOnce gives a value that at most one process of the fleet loads. r is what the caller saw, and
+// flight the name under which others join.
+func (c *Cache) loadOnce(ctx context.Context, q *query, r reading, flight string) (answer, error) {
 	if !r.versions.usable() {
 		var err error
-		if r.versions, err = c.start(ctx, q.counters, r.versions); err != nil {
+		r.versions, err = c.start(ctx, q.counters, r.versions)
+		// Who sees no counters from now on does not join: they may be gone again, after an
+		// invalidation that this load has not seen.
+		c.flights.Forget(flight)
+		if err != nil {
 			return c.loadAlone(ctx, q)
 		}
 	}
@@ -105,6 +110,7 @@ func (c *Cache) loadOnce(ctx context.Context, q *query, r reading) (answer, erro
 			return answer{}, context.Cause(ctx)
 		}
 		if err != nil {
+			c.releaseLater(q, me) // the lock may be ours all the same: only the reply is missing
 			return c.loadAlone(ctx, q)
 		}
 		if look.state >= stale {
@@ -155,7 +161,11 @@ func (c *Cache) loadAlone(ctx context.Context, q *query) (answer, error) {
 	return c.insteadOf(ctx, q, err)
 }
 
+// insteadOf gives an entry for a loader that failed. A panic is no such failure: it is to be seen.
 func (c *Cache) insteadOf(ctx context.Context, q *query, loadErr error) (answer, error) {
+	if _, ok := errors.AsType[*loaderPanic](loadErr); ok {
+		return answer{}, loadErr
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	r, err := c.read(ctx, q, q.check)

@@ -156,14 +156,15 @@ func (c *Cache) join(ctx context.Context, q *query, r reading, readErr error) (a
 		kind = "load" // not with one that takes values that do not decode
 	}
 	leader := false
-	flight := c.flights.DoChan(c.flightName(kind, q, r), func() (any, error) {
+	name := c.flightName(kind, q, r)
+	flight := c.flights.DoChan(name, func() (any, error) {
 		leader = true
 		return c.fly(ctx, func(ctx context.Context) (answer, error) {
 			if readErr != nil {
 				value, err := c.runLoader(ctx, q)
 				return answer{value, fromLoader}, err
 			}
-			return c.loadOnce(ctx, q, r)
+			return c.loadOnce(ctx, q, r, name)
 		})
 	})
 	select {

@@ -207,6 +207,23 @@ func TestAPanicOfALoaderIsRaisedInTheGet(t *testing.T) {
 	mustGet(t, c, detail, newSource("v").load, "v")
 }
 
+// Serving an expired entry would hide the panic for as long as the fault is there.
+func TestAPanicIsNotHiddenByAnExpiredEntry(t *testing.T) {
+	clk, log := newClock(), &logged{}
+	c := newCache(t, redistest.Shared(t).Client(), clk.in, log.in)
+	mustGet(t, c, detail, newSource("v").load, "v")
+	clk.advance(detail.Type.TTL * 8 / 10)
+	mustGet(t, c, detail, func(context.Context) ([]byte, error) { panic("boom") }, "v") // in the background
+	redistest.WaitFor(t, 10*time.Second, func() bool { return strings.Contains(log.String(), "panicked") })
+	clk.advance(detail.Type.TTL)
+	defer func() {
+		if recover() == nil {
+			t.Error("the panic was hidden")
+		}
+	}()
+	_, _ = c.Get(t.Context(), detail, func(context.Context) ([]byte, error) { panic("boom") })
+}
+
 func TestCloseEndsLoadsAndWaits(t *testing.T) {
 	c := newCache(t, redistest.Shared(t).Client())
 	loading, ended := make(chan struct{}), make(chan error, 1)

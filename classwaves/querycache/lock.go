@@ -89,6 +89,20 @@ func (c *Cache) release(ctx context.Context, q *query, me holder) {
 	_ = c.outage.see(ctx, "release a lock", err) // counted; nothing depends on it
 }
 
+// releaseLater is release in the background, for a lock of which nothing is known but that Redis did
+// not answer well: the load goes on, and nobody should have to wait for the lock's TTL.
+func (c *Cache) releaseLater(q *query, me holder) {
+	if !c.begin() {
+		return
+	}
+	go func() {
+		defer c.work.Done()
+		ctx, cancel := context.WithTimeout(c.ctx, cleanupTimeout)
+		defer cancel()
+		c.release(ctx, q, me)
+	}()
+}
+
 // fill keeps a result if the lock is still ours. A result that is not kept costs a load later, no
 // more, so that no request fails for it.
 func (c *Cache) fill(ctx context.Context, q *query, me holder, e *envelope) {

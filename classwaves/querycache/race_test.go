@@ -175,35 +175,47 @@ func TestNaiveFillsLeaveOldData(t *testing.T) {
 // A Get that begins after an invalidation must not be given what a loader brings that was running
 // before it, nor wait for that loader.
 func TestAGetAfterAnInvalidationDoesNotJoinAnOlderLoad(t *testing.T) {
-	bothWays(t, func(t *testing.T, epochs func(*Config)) {
-		s := redistest.Shared(t)
-		a, b := newCache(t, s.Client(), epochs), newCache(t, s.Client(), epochs)
-		src := newSource("old")
-		reading, goOn := make(chan struct{}), make(chan struct{})
-		first := make(chan string)
-		go func() {
-			got, err := a.Get(t.Context(), detail, func(ctx context.Context) ([]byte, error) {
-				defer func() { close(reading); <-goOn }()
-				return src.load(ctx)
-			})
-			first <- fmt.Sprint(string(got), err)
-		}()
-		<-reading
-		src.set("new")
-		must(t, a.Invalidate(t.Context(), changed))
-		mustGet(t, a, detail, src.load, "new")
-		mustGet(t, b, detail, src.load, "new")
-		close(goOn)
-		if got := <-first; got != "old<nil>" {
-			t.Errorf("the Get from before answered %s", got)
-		}
-		mustGet(t, a, detail, src.load, "new")
-		mustGet(t, b, detail, src.load, "new")
-		mustLoads(t, src, 2)
-		if n := a.CacheMetrics().Types[detail.Type.Name].FillsRefused; n != 1 {
-			t.Errorf("%d fills refused, want the older one", n)
-		}
+	here := func(t *testing.T, a, _ *Cache) { must(t, a.Invalidate(t.Context(), changed)) }
+	bothWays(t, func(t *testing.T, epochs func(*Config)) { doesNotJoin(t, epochs, here) })
+	t.Run("from another process", func(t *testing.T) {
+		doesNotJoin(t, func(*Config) {}, func(t *testing.T, _, b *Cache) { must(t, b.Invalidate(t.Context(), changed)) })
 	})
+	t.Run("from another process, and the counters are evicted", func(t *testing.T) {
+		doesNotJoin(t, func(*Config) {}, func(t *testing.T, _, b *Cache) {
+			must(t, b.Invalidate(t.Context(), changed))
+			must(t, b.rdb.Unlink(t.Context(), keysOf(t, detail).counters...).Err())
+		})
+	})
+}
+
+func doesNotJoin(t *testing.T, epochs func(*Config), invalidate func(t *testing.T, a, b *Cache)) {
+	s := redistest.Shared(t)
+	a, b := newCache(t, s.Client(), epochs), newCache(t, s.Client(), epochs)
+	src := newSource("old")
+	reading, goOn := make(chan struct{}), make(chan struct{})
+	first := make(chan string)
+	go func() {
+		got, err := a.Get(t.Context(), detail, func(ctx context.Context) ([]byte, error) {
+			defer func() { close(reading); <-goOn }()
+			return src.load(ctx)
+		})
+		first <- fmt.Sprint(string(got), err)
+	}()
+	<-reading
+	src.set("new")
+	invalidate(t, a, b)
+	mustGet(t, a, detail, src.load, "new")
+	mustGet(t, b, detail, src.load, "new")
+	close(goOn)
+	if got := <-first; got != "old<nil>" {
+		t.Errorf("the Get from before answered %s", got)
+	}
+	mustGet(t, a, detail, src.load, "new")
+	mustGet(t, b, detail, src.load, "new")
+	mustLoads(t, src, 2)
+	if n := a.CacheMetrics().Types[detail.Type.Name].FillsRefused; n != 1 {
+		t.Errorf("%d fills refused, want the older one", n)
+	}
 }
 
 // freshness is the property under load: a Get that begins after a change was invalidated sees it.
