@@ -4,6 +4,7 @@ package web_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,32 +40,58 @@ func window(t *testing.T, in context.Context, opts ...chromedp.ContextOption) co
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(in, opts...)
 	t.Cleanup(cancel)
-	if err := chromedp.Run(ctx); err != nil { // the browser lives as long as this context
+	if err := chromedp.Do(ctx); err != nil { // the browser lives as long as this context
 		t.Fatal(err)
 	}
 	return ctx
 }
 
 // run does what a person would, within patience.
-func run(t *testing.T, ctx context.Context, what string, actions ...chromedp.Action) {
+func run(t *testing.T, ctx context.Context, what string, actions ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := chromedp.Run(bounded, actions...); err != nil {
-		var page string
-		_ = chromedp.Run(ctx, chromedp.InnerHTML("body", &page)) // to say what was there instead
+	if err := chromedp.Do(bounded, actions...); err != nil {
+		page, _ := chromedp.Run(ctx, chromedp.InnerHTML(chromedp.CSS("body"))) // to say what was there instead
 		t.Fatalf("%s: %v\n%s", what, err, page)
 	}
 }
 
-// shows waits until an element shows a text.
-func shows(id, text string) chromedp.Action {
-	return chromedp.Poll(`document.getElementById("`+id+`").textContent.trim() === "`+text+`"`, nil, chromedp.WithPollingTimeout(patience))
+// text reads what an element shows.
+func text(t *testing.T, ctx context.Context, id string) string {
+	t.Helper()
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	s, err := chromedp.Run(bounded, chromedp.Text(chromedp.CSS("#"+id)))
+	if err != nil {
+		t.Fatalf("read %s: %v", id, err)
+	}
+	return strings.TrimSpace(s)
 }
 
-// reached waits until the page is another.
-func reached(path string) chromedp.Action {
-	return chromedp.Poll(`location.pathname === "`+path+`"`, nil, chromedp.WithPollingTimeout(patience))
+// shows waits until an element shows a text.
+func shows(id, text string) chromedp.Action[chromedp.Void] {
+	return chromedp.Poll[chromedp.Void](`document.getElementById("`+id+`").textContent.trim() === "`+text+`"`, chromedp.WithPollingTimeout(patience))
+}
+
+// reached waits until the page is another and its scripts have run. A question that the page does not
+// live to answer is asked again.
+func reached(path string) chromedp.Action[chromedp.Void] {
+	where := chromedp.Evaluate[string](`document.readyState === "complete" ? location.pathname : ""`)
+	return func(ctx context.Context, target *chromedp.Target) (none chromedp.Void, err error) {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			if at, err := where(ctx, target); err == nil && at == path {
+				return none, nil
+			}
+			select {
+			case <-ctx.Done():
+				return none, fmt.Errorf("%s was not reached: %w", path, ctx.Err())
+			case <-tick.C:
+			}
+		}
+	}
 }
 
 // TestALessonInABrowser: a teacher logs in and creates a class session, a student joins by its code in
@@ -98,36 +125,35 @@ func TestALessonInABrowser(t *testing.T) {
 
 	run(t, teacher, "a wrong password",
 		chromedp.Navigate(a.URL()+"/"), reached("/login"),
-		chromedp.SendKeys("#email", "ada@example.org"), chromedp.SendKeys("#password", "wrong"), chromedp.Submit("#login"),
+		chromedp.SendKeys(chromedp.CSS("#email"), "ada@example.org"), chromedp.SendKeys(chromedp.CSS("#password"), "wrong"), chromedp.Click(chromedp.CSS("#login button")),
 		shows("error", "email or password is wrong"))
 	login := func(ctx context.Context) {
 		run(t, ctx, "log in",
-			chromedp.Navigate(a.URL()+"/login"), chromedp.WaitVisible("#email"),
-			chromedp.SendKeys("#email", "ada@example.org"), chromedp.SendKeys("#password", password), chromedp.Submit("#login"),
+			chromedp.Navigate(a.URL()+"/login"), reached("/login"),
+			chromedp.SendKeys(chromedp.CSS("#email"), "ada@example.org"), chromedp.SendKeys(chromedp.CSS("#password"), password), chromedp.Click(chromedp.CSS("#login button")),
 			reached("/dashboard"), shows("teacher", "Ada"))
 	}
 	login(teacher)
 	login(elsewhere)
 
-	var code string
 	run(t, teacher, "create a class session",
-		chromedp.SendKeys("#new-title", "The <b>Roman</b> Republic"), chromedp.Submit("#create"),
-		shows("live-title", "The <b>Roman</b> Republic"), chromedp.Text("#live-code", &code),
-		chromedp.Click("#start"), shows("live-state", "active"), shows("participants", "0"))
+		chromedp.SendKeys(chromedp.CSS("#new-title"), "The <b>Roman</b> Republic"), chromedp.Click(chromedp.CSS("#create button")),
+		shows("live-title", "The <b>Roman</b> Republic"),
+		chromedp.Click(chromedp.CSS("#start")), shows("live-state", "active"), shows("participants", "0"))
+	code := text(t, teacher, "live-code")
 	if len(code) != 6 {
 		t.Fatalf("the code is %q", code)
 	}
 	run(t, student, "join",
-		chromedp.Navigate(a.URL()+"/join"), chromedp.WaitVisible("#code"),
-		chromedp.SendKeys("#code", strings.ToLower(code)), chromedp.SendKeys("#name", "Kim"), chromedp.Submit("#join"),
+		chromedp.Navigate(a.URL()+"/join"), reached("/join"),
+		chromedp.SendKeys(chromedp.CSS("#code"), strings.ToLower(code)), chromedp.SendKeys(chromedp.CSS("#name"), "Kim"), chromedp.Click(chromedp.CSS("#join button")),
 		shows("title", "The <b>Roman</b> Republic"), shows("state", "active"))
 	run(t, teacher, "see the student", shows("participants", "1"), shows("activeGroups", "1"))
 	// The WebSocket of the student may still be opening: the button is pressed until it is heard.
-	press := func(id string) chromedp.Action { return chromedp.Click("#" + id) }
+	press := func(id string) chromedp.Action[chromedp.Void] { return chromedp.Click(chromedp.CSS("#" + id)) }
 	run(t, student, "ask for help", press("alert"))
 	heard := func() bool {
-		var alerts string
-		run(t, teacher, "look at the alerts", chromedp.Text("#activeAlerts", &alerts))
+		alerts := text(t, teacher, "activeAlerts")
 		if alerts == "0" {
 			run(t, student, "ask for help again", press("alert"))
 		}
@@ -135,17 +161,19 @@ func TestALessonInABrowser(t *testing.T) {
 	}
 	redistest.WaitFor(t, patience, heard)
 	run(t, student, "be ready and engaged", press("ready"),
-		chromedp.SetValue("#engagement", "90"), chromedp.Evaluate(`document.getElementById("engagement").dispatchEvent(new Event("change"))`, nil))
+		chromedp.SetValue(chromedp.CSS("#engagement"), "90"), chromedp.Evaluate[chromedp.Void](`document.getElementById("engagement").dispatchEvent(new Event("change"))`))
 	run(t, teacher, "see that", shows("readyGroups", "1"), shows("averageEngagement", "90 %"))
 
-	var picture []byte
-	run(t, teacher, "take a picture", chromedp.FullScreenshot(&picture, 90))
+	picture, err := chromedp.Run(teacher, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), "dashboard.png"), picture, 0o600); err != nil {
 		t.Fatal(err)
 	}
 
-	run(t, teacher, "pause", chromedp.Click("#pause"), shows("live-state", "paused"))
+	run(t, teacher, "pause", chromedp.Click(chromedp.CSS("#pause")), shows("live-state", "paused"))
 	run(t, student, "see the pause", shows("state", "paused"))
-	run(t, teacher, "log out everywhere", chromedp.Click("#logout-everywhere"), reached("/login"))
+	run(t, teacher, "log out everywhere", chromedp.Click(chromedp.CSS("#logout-everywhere")), reached("/login"))
 	run(t, elsewhere, "be logged out", chromedp.Navigate(a.URL()+"/dashboard"), reached("/login"))
 }

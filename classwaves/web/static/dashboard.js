@@ -37,7 +37,13 @@ async function list() {
 
 const shares = new Set(["averageEngagement", "averageParticipation"]);
 
+let shown = { session: null, version: 0 };
+
+// show draws the figures, unless newer ones of the same class session are there already.
 function show(metrics) {
+  const { id } = current, version = metrics.version ?? 0;
+  if (shown.session === id && version < shown.version) return;
+  shown = { session: id, version };
   for (const name of ["participants", "activeGroups", "readyGroups", "averageEngagement", "averageParticipation", "activeAlerts"]) {
     if (metrics[name] === undefined) continue;
     byId(name).textContent = shares.has(name) ? `${Math.round(metrics[name])} %` : metrics[name];
@@ -51,19 +57,23 @@ async function open(id) {
   byId("live-code").textContent = current.accessCode ?? "none any more";
   byId("live-state").textContent = current.state;
   if (live) live.stop();
+  const figures = async () => {
+    try {
+      show(await call("GET", `/api/v1/sessions/${encodeURIComponent(id)}/analytics`));
+    } catch (err) {
+      if (!(err instanceof Refused && err.status === 404)) throw err;
+      show({ participants: 0, activeGroups: 0, readyGroups: 0, averageEngagement: 0, averageParticipation: 0, activeAlerts: 0 });
+    }
+  };
   live = follow(id, (message) => {
     if (message.kind === "metrics") show(message.payload);
+    if (message.kind === "resync") attempt(figures); // something may have been missed
     if (message.kind === "state") {
       byId("live-state").textContent = message.payload.state;
       attempt(list);
     }
   });
-  try {
-    show(await call("GET", `/api/v1/sessions/${encodeURIComponent(id)}/analytics`));
-  } catch (err) {
-    if (!(err instanceof Refused && err.status === 404)) throw err;
-    show({ participants: 0, activeGroups: 0, readyGroups: 0, averageEngagement: 0, averageParticipation: 0, activeAlerts: 0 });
-  }
+  await figures();
 }
 
 byId("create").addEventListener("submit", (e) => {
