@@ -280,9 +280,11 @@ func TestAnInvalidationCostsTheSameForAnyNumberOfEntries(t *testing.T) {
 		for i := range entries {
 			must(t, filler.Upsert(t.Context(), Entry{Type: SessionList, Key: strconv.Itoa(i), Tags: []string{"all"}}, []byte("v")))
 		}
-		for range 2 { // the connection is there, greeted, and kept
-			must(t, watched.Ping(t.Context()).Err())
-		}
+		redistest.WaitFor(t, 10*time.Second, func() bool { // the connection is there, greeted, and kept
+			p.start(0, nil)
+			must(t, c.Invalidate(t.Context(), Scope{Type: SessionList, Tags: []string{"another"}}))
+			return p.passed() == 2
+		})
 		must(t, plain.ConfigResetStat(t.Context()).Err())
 		p.start(0, nil)
 		must(t, c.Invalidate(t.Context(), Scope{Type: SessionList, Tags: []string{"all"}}))
