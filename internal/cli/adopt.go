@@ -22,6 +22,7 @@ type adoptOptions struct {
 	leave    string
 	execute  bool
 	stopped  bool
+	claim    bool
 	ttls     time.Duration
 	examples int
 	showKeys bool
@@ -53,6 +54,7 @@ target names (flags 00) needs no adoption: purge removes what it left.`,
 	f.StringVar(&o.leave, "leave", "legacy", "where every key is left: legacy or prefixed")
 	f.BoolVar(&o.execute, "execute", false, "do it; without it nothing is changed")
 	f.BoolVar(&o.stopped, "assume-stopped", false, "your word that the clients that are connected do not use the rule's keys")
+	f.BoolVar(&o.claim, "claim-shared-legacy", false, claimHelp)
 	f.DurationVar(&o.ttls, "ttl-tolerance", time.Second, "how far apart two TTLs may be: the old release set them one after the other")
 	f.IntVar(&o.examples, "examples", sweep.DefaultExamples, "how many differences to name")
 	f.BoolVar(&o.showKeys, "show-keys", false, "print names of keys; they hold identifiers of sessions")
@@ -89,7 +91,7 @@ func (a *app) adopt(ctx context.Context, rule string, o adoptOptions) error {
 	progress := a.newProgress()
 	result, err := sweep.Adopt(ctx, sweep.AdoptOptions{
 		Client: t.clients[0], Plan: p, Rule: rule, Reads: reads, Leave: leave,
-		Execute: o.execute, TTLTolerance: o.ttls, Examples: examples(o.examples), OnProgress: progress.report,
+		Execute: o.execute, ClaimSharedLegacy: o.claim, TTLTolerance: o.ttls, Examples: examples(o.examples), OnProgress: progress.report,
 	})
 	if err != nil {
 		return explainSweep(err)

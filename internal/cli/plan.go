@@ -162,7 +162,7 @@ func (r *planReport) judgeKeys(p *plan.Plan) {
 		f := k.Foreign[env]
 		r.Findings = slices.Insert(r.Findings, 0, finding{Level: "warning",
 			Text: fmt.Sprintf("environment %q has names in the same database (%d target names, %d control records): the legacy names are shared, and nothing tells whose a legacy key is. No rule will leave guard without the word that they are all yours", env, f.Target, f.Control),
-			Try:  "a database or a server of its own for each environment, or the word --claim-shared-legacy when the rules leave guard"})
+			Try:  "a database or a server of its own for each environment, or rekey purge RULE --claim-shared-legacy, whose verdict lets the rule leave guard (legacy, with the move strategy)"})
 	}
 	var needed float64
 	for i := range k.Rules {

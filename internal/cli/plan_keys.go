@@ -1,16 +1,15 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/classwaves/rekey/internal/sweep"
 	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
 )
@@ -68,14 +67,14 @@ func (k *keysReport) scale() float64 {
 // keysWalk looks at names without changing anything.
 type keysWalk struct {
 	plan    *plan.Plan
-	foreign []foreignNames
+	foreign *sweep.Foreign
 	limit   int64 // names to look at, 0 all
 	report  keysReport
 }
 
 // walkKeys counts the keys of each rule: with SCAN, at most limit names, 0 for all.
 func walkKeys(ctx context.Context, t *target, p *plan.Plan, limit int64) (*keysReport, error) {
-	w := &keysWalk{plan: p, foreign: foreignTemplates(p), limit: limit}
+	w := &keysWalk{plan: p, foreign: sweep.ForeignTo(p), limit: limit}
 	w.report.Whole = true
 	w.report.Foreign = make(map[string]*foreignReport)
 	for _, r := range p.Rules {
@@ -188,83 +187,20 @@ func (w *keysWalk) page(ctx context.Context, c *redis.Client, names []string) er
 
 // stranger looks whether a name that belongs to no rule is another environment's.
 func (w *keysWalk) stranger(name []byte) {
-	for _, f := range w.foreign {
-		env, ok := f.environment(name)
-		if !ok || env == w.plan.Environment {
-			continue
-		}
-		found := w.report.Foreign[env]
-		if found == nil {
-			found = new(foreignReport)
-			w.report.Foreign[env] = found
-		}
-		if f.control {
-			found.Control++
-		} else {
-			found.Target++
-		}
+	env, control, ok := w.foreign.Environment(name)
+	if !ok {
 		return
 	}
-}
-
-// foreignNames recognises names that some environment has: what is before the environment, what is
-// after it, and how the rest of the name must be.
-type foreignNames struct {
-	before, after []byte
-	rest          func([]byte) bool
-	control       bool
-}
-
-// environment returns whose name it is.
-func (f foreignNames) environment(name []byte) (string, bool) {
-	rest, ok := bytes.CutPrefix(name, f.before)
-	if !ok {
-		return "", false
+	found := w.report.Foreign[env]
+	if found == nil {
+		found = new(foreignReport)
+		w.report.Foreign[env] = found
 	}
-	n := bytes.IndexFunc(rest, func(r rune) bool {
-		return !(r == '-' || r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
-	})
-	if n <= 0 {
-		return "", false
+	if control {
+		found.Control++
+	} else {
+		found.Target++
 	}
-	env := rest[:n]
-	if rest, ok = bytes.CutPrefix(rest[n:], f.after); !ok || !f.rest(rest) {
-		return "", false
-	}
-	return string(env), true
-}
-
-// controlNames are the names behind a control prefix.
-var controlNames = []string{"fleet", "conns:", "phase", "lock", "gen", "sweep:", "audit", "events"}
-
-// foreignTemplates are the target and control names with the environment left open. A target
-// without {env}, or with variables before it, tells no environments apart.
-func foreignTemplates(p *plan.Plan) []foreignNames {
-	var out []foreignNames
-	// The prefix is known only with its environment filled in.
-	if before, after, ok := strings.Cut(p.ControlPrefix(), p.Environment); ok {
-		out = append(out, foreignNames{before: []byte(before), after: []byte(after), control: true, rest: func(rest []byte) bool {
-			return slices.ContainsFunc(controlNames, func(n string) bool {
-				return string(rest) == n || strings.HasSuffix(n, ":") && bytes.HasPrefix(rest, []byte(n))
-			})
-		}})
-	}
-	for i, r := range p.Rules {
-		before, after, ok := strings.Cut(r.TargetText, "{env}")
-		if !ok || strings.ContainsAny(before, "{}") {
-			continue
-		}
-		// What is behind the environment is the same in all of them: it is asked of our own.
-		ours, target := []byte(before+p.Environment), p.Names().Pair(i).Target()
-		border, _, _ := strings.Cut(after, "{")
-		if border == "" {
-			continue // nothing says where the environment ends
-		}
-		out = append(out, foreignNames{before: []byte(before), rest: func(rest []byte) bool {
-			return target.Match(slices.Concat(ours, rest))
-		}})
-	}
-	return out
 }
 
 // uncopyable are the types of a rule that may have no copy.

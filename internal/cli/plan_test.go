@@ -212,37 +212,3 @@ func TestPlanOfModuleTypes(t *testing.T) {
 		}
 	}
 }
-
-// Names of other environments are told apart from those of rules, of strangers and of our own.
-func TestForeignNames(t *testing.T) {
-	a := &app{file: planFile(t, cliPlan), lookup: func(string) (string, bool) { return "", false }}
-	p, err := a.loadPlan()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]string{
-		"cw:staging:secure_session:1":        "staging",
-		"cw:prod:secure_session:1":           "prod",
-		"cw:staging:rl:auth:1.2.3.4:5":       "staging",
-		"cw:staging:rekey:phase":             "staging",
-		"cw:staging:rekey:conns:a":           "staging",
-		"cw:staging:rekey:something":         "",
-		"cw:staging:secure_session:1:2":      "",
-		"cw:a:b:secure_session:1":            "",
-		"cw::secure_session:1":               "",
-		"secure_session:1":                   "",
-		"cw:sta ging:secure_session:1":       "",
-		"other:cw:staging:secure_session:1":  "",
-		"cw:staging2_X-y:secure_session:a b": "staging2_X-y",
-	} {
-		got := ""
-		for _, f := range foreignTemplates(p) {
-			if env, ok := f.environment([]byte(name)); ok {
-				got = env
-			}
-		}
-		if got != want {
-			t.Errorf("%q: got %q, want %q", name, got, want)
-		}
-	}
-}

@@ -33,6 +33,9 @@ Without --execute it only counts them.`},
 	sweep.Relocate: {"Move every legacy key to its target name", `Moves every legacy key of a rule of the move strategy to its target name.`},
 }
 
+// claimHelp is what --claim-shared-legacy says.
+const claimHelp = "your word that all legacy names are this environment's, although others have names in the database"
+
 // sweepOptions are the flags of a sweep.
 type sweepOptions struct {
 	all          bool
@@ -40,6 +43,7 @@ type sweepOptions struct {
 	execute      bool
 	repair       bool
 	removeStrays bool
+	claim        bool
 	minIdle      time.Duration
 	tolerance    time.Duration
 	examples     int
@@ -71,6 +75,8 @@ process is in this phase, and stays there until the sweep has ended.`,
 		f.BoolVar(&o.execute, "execute", false, "do it; without it nothing is changed")
 	}
 	switch kind {
+	case sweep.Purge:
+		f.BoolVar(&o.claim, "claim-shared-legacy", false, claimHelp)
 	case sweep.Verify:
 		f.BoolVar(&o.repair, "repair", false, "mend what differs")
 		f.DurationVar(&o.tolerance, "ttl-tolerance", 0, "how far apart two TTLs may be")
@@ -167,7 +173,7 @@ func (a *app) sweepRule(ctx context.Context, c *redis.Client, p *plan.Plan, rule
 	progress := a.newProgress()
 	result, err := sweep.Run(ctx, sweep.Options{
 		Client: c, Plan: p, Rule: p.Rules[rule].Name, Kind: kind, Phase: assumed,
-		Execute: o.execute, Repair: o.repair, RemoveStrays: o.removeStrays, MinIdle: o.minIdle, TTLTolerance: o.tolerance,
+		Execute: o.execute, Repair: o.repair, RemoveStrays: o.removeStrays, ClaimSharedLegacy: o.claim, MinIdle: o.minIdle, TTLTolerance: o.tolerance,
 		Examples: examples(o.examples), OnProgress: progress.report,
 	})
 	if err != nil {
@@ -307,8 +313,11 @@ func explainSweep(err error) error {
 		return err
 	}
 	code := exitFailed
-	if errors.Is(err, sweep.ErrOptions) {
+	switch {
+	case errors.Is(err, sweep.ErrOptions):
 		code = exitUsage
+	case errors.As(err, new(*sweep.SharedError)):
+		code = exitGate
 	}
 	text := err.Error()
 	var refused *sweep.PhaseError

@@ -67,6 +67,32 @@ func TestWalkByHand(t *testing.T) {
 	}
 }
 
+// Another environment in the same database holds the first gate until its operator's word is given.
+func TestClaimSharedLegacy(t *testing.T) {
+	b := newBench(t)
+	b.set("SET", "cw:staging:secure_session:a", "theirs")
+	b.set("SET", "secure_session:a", "whose?")
+	purge := []string{"purge", "sessions", "--assume-phase", "guard", "--execute"}
+	run := b.run(exitGate, purge...)
+	if !strings.Contains(run.stdout, `environment "staging" has names`) || !strings.Contains(run.stdout, "--claim-shared-legacy") {
+		t.Errorf("got %s", run.stdout)
+	}
+	if run := b.run(exitDone, append(purge, "--claim-shared-legacy")...); !strings.Contains(run.stdout, "claimed although") {
+		t.Errorf("got %s", run.stdout)
+	}
+	adopt := []string{"adopt", "sessions", "--reads", "target", "--leave", "prefixed", "--execute", "--assume-stopped"}
+	if run := b.run(exitGate, adopt...); !strings.Contains(run.stderr, "Try: give each environment a database") {
+		t.Errorf("got %s", run.stderr)
+	}
+	b.run(exitDone, append(adopt, "--claim-shared-legacy")...)
+	if got := b.get("cw:prod:secure_session:a"); got != "whose?" {
+		t.Errorf("the claimed key is %q", got)
+	}
+	if got := b.get("cw:staging:secure_session:a"); got != "theirs" {
+		t.Errorf("staging's key is %q", got)
+	}
+}
+
 // Differences end verify with 1, and identifiers are shown only on demand.
 func TestVerifyHidesNames(t *testing.T) {
 	b := newBench(t)

@@ -28,6 +28,9 @@ type AdoptOptions struct {
 	Leave phase.Phase
 	// Execute makes it so. Without it the differences are listed and the changes counted.
 	Execute bool
+	// ClaimSharedLegacy as in [Options]; without it an adoption that is to be executed is refused with a *[SharedError] where
+	// other environments have names: it moves legacy keys, and may not know whose they are.
+	ClaimSharedLegacy bool
 	// TTLTolerance is how far apart the two expiry times of a key may be before they are listed; 0: to the millisecond. A
 	// release that writes both names by two commands gives them two expiry times that nobody has to decide about.
 	TTLTolerance time.Duration
@@ -124,9 +127,10 @@ func Adopt(ctx context.Context, o AdoptOptions) (AdoptResult, error) {
 // adoption is one adoption under way.
 type adoption struct {
 	*run
-	reads Name
-	stays side // the name that stays
-	out   AdoptResult
+	reads  Name
+	stays  side // the name that stays
+	claims bool
+	out    AdoptResult
 }
 
 func prepareAdoption(o AdoptOptions) (*adoption, error) {
@@ -144,7 +148,7 @@ func prepareAdoption(o AdoptOptions) (*adoption, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &adoption{run: r, reads: o.Reads}
+	j := &adoption{run: r, reads: o.Reads, claims: o.ClaimSharedLegacy}
 	if o.Leave == phase.Prefixed {
 		j.stays = targetSide
 	}
@@ -155,6 +159,18 @@ func prepareAdoption(o AdoptOptions) (*adoption, error) {
 func (j *adoption) all(ctx, work context.Context, links []*link) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	shared, err := j.others(work, links)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(shared) > 0 && j.claims:
+		j.note(claimedNote(shared))
+	case len(shared) > 0 && j.Execute:
+		return &SharedError{Job: "adoption", Rule: j.Rule, Environments: shared}
+	case len(shared) > 0:
+		j.note(sharedReason(shared))
 	}
 	look := &verify{run: j.run} // it expects nothing: keys with one name are none of its problems
 	if err := look.prepare(work, links[0]); err != nil {

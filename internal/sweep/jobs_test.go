@@ -28,7 +28,7 @@ func TestPurgeRemovesTargetsOnlyWhenTold(t *testing.T) {
 			legacy := fill(t, client, c.prefix)
 			leftovers := fill(t, client, target(c.prefix))
 			other := noise(t, client)
-			o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: c.rule, Kind: sweep.Purge, Phase: c.phase}
+			o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: c.rule, Kind: sweep.Purge, Phase: c.phase, ClaimSharedLegacy: true} // the noise has names of prod
 
 			before := keyspace(t, client)
 			dry := run(t, o)

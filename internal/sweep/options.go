@@ -40,6 +40,9 @@ type Options struct {
 	// RemoveStrays makes cleanup, in phase sealed, remove legacy keys without a target as well. They are named first by a
 	// run without it.
 	RemoveStrays bool
+	// ClaimSharedLegacy is the operator's word that the legacy names are all this environment's, although others have names
+	// in the same database. Without it purge proves nothing there; see [Foreign].
+	ClaimSharedLegacy bool
 	// MinIdle makes cleanup keep, and name, legacy keys that were used within this time; whole seconds. 0: not looked at.
 	MinIdle time.Duration
 	// TTLTolerance is how far apart the two expiry times of a key may be for verify; 0: to the millisecond.
@@ -68,6 +71,8 @@ func (o Options) withDefaults() (Options, error) {
 		return fail("only verify repairs")
 	case o.RemoveStrays && o.Kind != Cleanup:
 		return fail("only cleanup removes strays")
+	case o.ClaimSharedLegacy && o.Kind != Purge:
+		return fail("only purge, before the first step with a gate, claims legacy names")
 	}
 	if o.Page == 0 {
 		o.Page = DefaultPage

@@ -19,9 +19,31 @@ import (
 // And since none is made, a walk that has removed all that it found leaves none. The phases before the gate are the only
 // ones in which that is so: from dual on (hold with the move strategy) P may be the only copy. That a half-done migration
 // may have left the newer data under the target names is for the operator to know, so purge is dry until told otherwise.
-type purge struct{ *run }
+//
+// Whose the legacy keys are is the other half of the same gate: from dual on (hold with the move strategy) what stands
+// under a legacy name is taken for this environment's and goes to its target. Where names of another environment are met,
+// the gate wants the operator's word. Nothing under those names is ever touched: no rule of this plan matches them.
+type purge struct {
+	*run
+	shared []string // other environments with names in these databases
+}
 
 func (j *purge) passes() []pass { return []pass{{targetSide, j.page}} }
+
+// look finds out whether other environments are in the databases, where that is part of a gate.
+func (j *purge) look(ctx context.Context, links []*link) (err error) {
+	if len(Purge.Gates(j.strategy, j.Phase)) == 0 {
+		return nil
+	}
+	if j.shared, err = j.others(ctx, links); err != nil || len(j.shared) == 0 {
+		return err
+	}
+	if j.ClaimSharedLegacy {
+		j.result.Verdict.Claimed = j.shared
+		j.note(claimedNote(j.shared))
+	}
+	return nil
+}
 
 func (j *purge) page(ctx context.Context, l *link, keys []key) error {
 	if !j.Execute {
@@ -39,6 +61,9 @@ func (j *purge) page(ctx context.Context, l *link, keys []key) error {
 }
 
 func (j *purge) prove(phase.Gate) (bool, string) {
+	if len(j.shared) > 0 && !j.ClaimSharedLegacy {
+		return false, sharedReason(j.shared)
+	}
 	if n := j.result.Problems[Leftover]; n > 0 {
 		return false, fmt.Sprintf("%d target keys exist; if they are leftovers, run `rekey purge %s --execute`", n, j.Rule)
 	}

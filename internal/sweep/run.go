@@ -120,7 +120,7 @@ func prepare(o Options) (*run, error) {
 func (r *run) job() job {
 	switch r.Kind {
 	case Purge:
-		return &purge{r}
+		return &purge{run: r}
 	case Backfill:
 		return &backfill{r}
 	case Verify:
@@ -151,6 +151,13 @@ func (r *run) sweep(ctx, work context.Context, links []*link) error {
 		prepare(ctx context.Context, l *link) error
 	}); ok {
 		if err := p.prepare(work, control); err != nil {
+			return err
+		}
+	}
+	if p, ok := j.(interface {
+		look(ctx context.Context, links []*link) error
+	}); ok {
+		if err := p.look(work, links); err != nil {
 			return err
 		}
 	}

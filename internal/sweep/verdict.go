@@ -27,6 +27,8 @@ type Verdict struct {
 	Problems  map[Class]int64 `json:"problems,omitempty"`
 	Execute   bool            `json:"execute"`
 	Databases []int           `json:"databases"`
+	// Claimed are other environments with names in the databases, in spite of which the operator claimed the legacy names.
+	Claimed []string `json:"claimed,omitempty"`
 	// Started and Ended are by the server's clock. A verdict proves something only if the whole fleet was in the phase
 	// when the sweep started.
 	Started time.Time `json:"started"`

@@ -31,6 +31,9 @@ type Fleet struct {
 	// Between, if not nil, is called after each process's step, when the fleet is mixed, and once more
 	// when it is not.
 	Between func()
+	// Claim is the operator's word that the legacy names are all of the fleet's environment, although
+	// another one has names in the database.
+	Claim bool
 	// Ungated leaves the sweeps out: what a walk by plain flags does.
 	Ungated bool
 
@@ -188,6 +191,16 @@ func (f *Fleet) prove(step phase.Step) {
 	}
 }
 
+// RuleNames are the rules of a strategy that walk.
+func (f *Fleet) RuleNames(s phase.Strategy) (names []string) {
+	for _, r := range f.rules {
+		if r.Strategy == s {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
 // Sweep runs the sweep of a gate over a rule in a phase, and tells whether the gate holds, and if not why.
 func (f *Fleet) Sweep(rule string, g phase.Gate, at phase.Phase) (holds bool, reason string) {
 	f.t.Helper()
@@ -199,6 +212,8 @@ func (f *Fleet) Sweep(rule string, g phase.Gate, at phase.Phase) (holds bool, re
 		Client: f.bare, Plan: f.Plan, Rule: rule, Kind: kind, Phase: at,
 		Execute:      kind == sweep.Purge || kind == sweep.Cleanup,
 		RemoveStrays: kind == sweep.Cleanup && at == phase.Sealed,
+
+		ClaimSharedLegacy: kind == sweep.Purge && f.Claim,
 	})
 	if err != nil {
 		f.t.Fatalf("rule %s: %v", rule, err)
