@@ -9,7 +9,8 @@
 // sequence number that grows with every change; nobody else writes it. To merge two records is to
 // take, of each part, the one with the higher sequence number, so merging is commutative,
 // associative and idempotent, and the figures are sums over all parts: no order of arrival, no
-// repeated delivery and no stale copy can lose or double an event. Record, group entries and the mark
+// repeated delivery and no stale copy can lose or double an event. A record has as many parts as
+// processes have added to the session, a few hundred bytes each for a class of six groups. Record, group entries and the mark
 // on the teacher's dashboard are written by one script, which touches the names in KEYS alone.
 //
 // The same merge is everything that ever happens to an entry: an update brings the writer's own

@@ -82,6 +82,20 @@ func (a *Analytics) keep(info SessionInfo) *held {
 	return h
 }
 
+// keepTurn holds a session and takes its turn, which keeps it from being forgotten.
+func (a *Analytics) keepTurn(ctx context.Context, info SessionInfo) (h *held, release func(), err error) {
+	for {
+		h = a.keep(info)
+		if release, err = h.take(ctx); err != nil {
+			return nil, nil, err
+		}
+		if a.peek(info.ID) == h {
+			return h, release, nil
+		}
+		release() // it was forgotten between the two
+	}
+}
+
 // all gives everything that is held.
 func (a *Analytics) all() []*held {
 	a.mu.Lock()

@@ -172,8 +172,7 @@ func (a *Analytics) Ended(ctx context.Context, sessionID string) error {
 	if err != nil {
 		return err
 	}
-	h := a.keep(info)
-	release, err := h.take(ctx)
+	h, release, err := a.keepTurn(ctx, info)
 	if err != nil {
 		return err
 	}

@@ -31,12 +31,15 @@ type client struct {
 	why  closing // set before over is closed
 }
 
-// end ends the connection; the first reason counts. It does not wait.
-func (c *client) end(why closing) {
+// end ends the connection, and answers whether it was going on; the first reason counts. It does not
+// wait.
+func (c *client) end(why closing) (first bool) {
 	c.once.Do(func() {
 		c.why = why
 		close(c.over)
+		first = true
 	})
+	return first
 }
 
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request, sessionID string, onMessage func(context.Context, []byte) (any, error)) error {
@@ -171,11 +174,8 @@ func (h *Hub) ping(ctx context.Context, c *client) {
 		err := c.conn.Ping(within)
 		cancel()
 		if err != nil {
-			select {
-			case <-c.over: // it ended while it was asked
-			default:
+			if c.end(closing{}) { // else it ended while it was asked
 				h.counters.dead.Add(1)
-				c.end(closing{})
 			}
 			return
 		}
@@ -195,8 +195,9 @@ func (h *Hub) read(ctx context.Context, c *client, onMessage func(context.Contex
 		case onMessage == nil:
 			c.end(closing{websocket.StatusPolicyViolation, "no messages are taken here"})
 		case !limit.Allow():
-			h.counters.flooded.Add(1)
-			c.end(closing{websocket.StatusPolicyViolation, "too many messages"})
+			if c.end(closing{websocket.StatusPolicyViolation, "too many messages"}) {
+				h.counters.flooded.Add(1)
+			}
 		case kind != websocket.MessageText:
 			c.end(closing{websocket.StatusUnsupportedData, "messages are text"})
 		default:
@@ -231,7 +232,8 @@ func (h *Hub) give(c *client, data []byte) {
 	select {
 	case c.queue <- data:
 	default:
-		h.counters.slow.Add(1)
-		c.end(closing{websocket.StatusPolicyViolation, "reads too slowly"})
+		if c.end(closing{websocket.StatusPolicyViolation, "reads too slowly"}) {
+			h.counters.slow.Add(1)
+		}
 	}
 }

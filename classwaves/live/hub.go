@@ -46,6 +46,8 @@ type Config struct {
 	// WriteTimeout is how long one event may take to be written (5 s), MessageTimeout how long one message of
 	// a client may take to be handled (10 s).
 	WriteTimeout, MessageTimeout time.Duration
+	// Silence is how long the subscription may be silent before Redis is asked whether it is there (5 s).
+	Silence time.Duration
 	// Retry is the longest pause before the subscription is tried again, after Redis went (1 s).
 	Retry time.Duration
 	// Logger is told when the subscription is lost and when it is back. Nil discards.
@@ -109,7 +111,7 @@ func (c *Config) settle() error {
 		name string
 		v    *time.Duration
 		def  time.Duration
-	}{{"Ping", &c.Ping, 30 * time.Second}, {"WriteTimeout", &c.WriteTimeout, 5 * time.Second}, {"MessageTimeout", &c.MessageTimeout, 10 * time.Second}, {"Retry", &c.Retry, time.Second}} {
+	}{{"Ping", &c.Ping, 30 * time.Second}, {"WriteTimeout", &c.WriteTimeout, 5 * time.Second}, {"MessageTimeout", &c.MessageTimeout, 10 * time.Second}, {"Silence", &c.Silence, 5 * time.Second}, {"Retry", &c.Retry, time.Second}} {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
@@ -145,7 +147,8 @@ func (h *Hub) Ready(ctx context.Context) error {
 }
 
 // Close cuts every connection off with status 1001 (going away), ends the subscription, and waits until
-// all of it is over: no Serve runs afterwards. It may be called more than once.
+// all of it is over: no Serve runs afterwards. A client that neither reads nor answers holds that up for
+// WriteTimeout and the ten seconds of the closing handshake at most. It may be called more than once.
 func (h *Hub) Close() error {
 	h.mu.Lock()
 	h.closed = true

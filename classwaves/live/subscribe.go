@@ -11,12 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// How long the subscription may be silent before the server is asked whether it is there, and how
-// long the first pause after a loss is.
-const (
-	silence    = 5 * time.Second
-	firstPause = 20 * time.Millisecond
-)
+// firstPause is how long the first pause after a loss is; each is twice as long as the one before.
+const firstPause = 20 * time.Millisecond
 
 // subscription is the connection to Redis that is open now, so that Close can end a read on it.
 type subscription struct {
@@ -97,7 +93,7 @@ func (h *Hub) listen(stands func()) error {
 	}
 	asked := false
 	for {
-		msg, err := ps.ReceiveTimeout(h.ctx, silence)
+		msg, err := ps.ReceiveTimeout(h.ctx, h.Silence)
 		var timeout net.Error
 		switch {
 		case err == nil:

@@ -1,0 +1,79 @@
+package live
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey"
+	"github.com/classwaves/rekey/classwaves"
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/phase"
+)
+
+// over opens a client through rekey, with every mirrored rule in one phase.
+func over(t *testing.T, s *redistest.Server, source rekey.Option) *redis.Client {
+	t.Helper()
+	p, err := classwaves.Plan("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := rekey.Open(t.Context(), p, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Errorf("close rekey: %v", err)
+		}
+	})
+	return s.Client(func(o *redis.Options) { o.Dialer = r.Dialer(nil) })
+}
+
+func allAt(p phase.Phase) map[string]phase.Phase {
+	return map[string]phase.Phase{"session_analytics": p, "group_analytics": p, "dashboards": p, "secure_sessions": p}
+}
+
+// Channels are not rewritten: a process in any phase hears one without rekey and is heard by it.
+func TestEveryPhase(t *testing.T) {
+	for _, p := range phase.Of(phase.Mirror) {
+		t.Run(p.String(), func(t *testing.T) {
+			s := redistest.Shared(t)
+			bare, through := start(t, s.Client(), nil).ready(t), start(t, over(t, s, rekey.WithPhases(allAt(p))), nil).ready(t)
+			atBare, atThrough := bare.join(t, "one"), through.join(t, "one")
+			bare.publish(t, "one", "metrics", 1)
+			through.publish(t, "one", "metrics", 2)
+			for _, b := range []*browser{atBare, atThrough} {
+				got := map[string]bool{string(b.next().Payload): true, string(b.next().Payload): true}
+				if !got["1"] || !got["2"] {
+					t.Errorf("got %v", got)
+				}
+			}
+		})
+	}
+}
+
+// A subscription goes on through every change of phase, and misses nothing.
+func TestPhaseChanges(t *testing.T) {
+	s := redistest.Shared(t)
+	walk := phase.Walk(phase.Mirror)
+	source := rekey.NewManual(allAt(walk[0]))
+	p := start(t, over(t, s, rekey.WithSource(source)), nil).ready(t)
+	b := p.join(t, "one")
+	publisher := start(t, s.Client(), nil)
+	n := 0
+	for _, step := range append(walk[1:], walk[0]) {
+		source.Set(allAt(step))
+		for range 20 {
+			publisher.publish(t, "one", "metrics", n)
+			if got := string(b.next().Payload); got != strconv.Itoa(n) {
+				t.Fatalf("%s: got %s, want %d", step, got, n)
+			}
+			n++
+		}
+	}
+	if m := p.Metrics(); m.Lost != 0 {
+		t.Errorf("the subscription was lost: %+v", m)
+	}
+}
