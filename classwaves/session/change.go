@@ -49,7 +49,7 @@ func (s *Sessions) createCached(ctx context.Context, id string, c content, saved
 		return displaced, err
 	}
 	gone := make([]named, 0, len(displaced)+1)
-	for _, old := range displaced {
+	for _, old := range missing(displaced, ended) { // mostly Redis chose the same ones
 		gone = append(gone, named{old, c.Teacher})
 	}
 	changed, err := s.db.settle(ctx, []Settled{{Hash: saved.Record.Hash, Version: saved.Record.Version}})

@@ -33,11 +33,15 @@ func newDatabase(cfg *Config) *database {
 	}
 }
 
-// newBreaker opens after six failures in a row. A caller that goes away is no failure.
+// breakerFailures in a row are several.
+const breakerFailures = 3
+
+// newBreaker makes the circuit breaker of a store. A caller that goes away is no failure.
 func newBreaker(name string) *gobreaker.CircuitBreaker[struct{}] {
 	return gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: name, Timeout: breakerPause,
-		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
+		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFailures },
+		IsExcluded:  func(err error) bool { return errors.Is(err, context.Canceled) },
 	})
 }
 
