@@ -32,9 +32,24 @@ func (s *settings) read() error {
 	if err != nil {
 		return fmt.Errorf("read --env-file: %w", err)
 	}
+	if _, ok := values[""]; ok {
+		return fmt.Errorf("read --env-file: %s has a line that is not NAME=VALUE", s.path)
+	}
+	if before := s.file.Load(); before != nil {
+		for _, name := range steering {
+			_, named := (*before)[name]
+			if _, still := values[name]; named && !still {
+				return fmt.Errorf("read --env-file: %s does not name %s any more; write %s=0 to turn it off", s.path, name, name)
+			}
+		}
+	}
 	s.file.Store(&values)
 	return nil
 }
+
+// steering are flags whose absence means off. A file that was cut short while it was written must not
+// take a process back to the legacy names.
+var steering = []string{"CW_CACHE_PREFIX_ENABLED", "CW_CACHE_DUAL_WRITE"}
 
 // lookup has the form of [os.LookupEnv]. What the file names, the environment does not.
 func (s *settings) lookup(name string) (string, bool) {

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/classwaves/rekey/internal/redistest"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
+
+const sessionKeys = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+// process is the server's command in this process.
+type process struct {
+	t        *testing.T
+	out, err *output
+	stop     context.CancelFunc
+	ended    chan error
+}
+
+// output is what a command printed so far.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+func start(t *testing.T, args ...string) *process {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	p := &process{t: t, out: new(output), err: new(output), stop: stop, ended: make(chan error, 1)}
+	cmd := command()
+	cmd.SetArgs(append([]string{"--listen", "127.0.0.1:0"}, args...))
+	cmd.SetOut(p.out)
+	cmd.SetErr(p.err)
+	go func() { p.ended <- cmd.ExecuteContext(ctx) }()
+	t.Cleanup(stop)
+	return p
+}
+
+var address = regexp.MustCompile(`is at (http://\S+)`)
+
+// url waits until the server says where it is.
+func (p *process) url() (url string) {
+	p.t.Helper()
+	redistest.WaitFor(p.t, time.Minute, func() bool {
+		select {
+		case err := <-p.ended:
+			p.t.Fatalf("the server ended: %v\n%s", err, p.err)
+		default:
+		}
+		if m := address.FindStringSubmatch(p.out.String()); m != nil {
+			url = m[1]
+		}
+		return url != ""
+	})
+	return url
+}
+
+func (p *process) end() {
+	p.t.Helper()
+	p.stop()
+	if err := <-p.ended; err != nil {
+		p.t.Errorf("the end: %v", err)
+	}
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	return res.StatusCode, string(body)
+}
+
+// TestEverythingEmbedded: without a word it serves, and says how to log in.
+func TestEverythingEmbedded(t *testing.T) {
+	p := start(t)
+	url := p.url()
+	m := regexp.MustCompile(`log in as (\S+) with the password (\S+)`).FindStringSubmatch(p.out.String())
+	if m == nil {
+		t.Fatalf("printed %q", p.out)
+	}
+	res, err := http.Post(url+"/api/v1/login", "application/json", strings.NewReader(`{"email":"`+m[1]+`","password":"`+m[2]+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
+		t.Errorf("login: %d, %v", res.StatusCode, err)
+	}
+	if status, body := get(t, url+"/readyz"); status != http.StatusOK || !strings.Contains(body, `"status":"ok"`) {
+		t.Errorf("readyz: %d %s", status, body)
+	}
+	p.end()
+}
+
+// TestAFlagIsAFileAndAHangup: a rollout changes a file and sends SIGHUP; what cannot be obeyed changes
+// nothing.
+func TestAFlagIsAFileAndAHangup(t *testing.T) {
+	t.Setenv("CW_SESSION_KEYS", sessionKeys)
+	server := redistest.Start(t)
+	file := filepath.Join(t.TempDir(), "flags.env")
+	flags := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flags("CW_ENV=test\nCW_CACHE_PREFIX_ENABLED=0\n")
+	p := start(t, "--redis", server.URL(), "--env-file", file)
+	url := p.url()
+	hangUp := func() {
+		t.Helper()
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	phase := func(want string) {
+		t.Helper()
+		var shown string
+		redistest.WaitFor(t, time.Minute, func() bool {
+			_, shown = get(t, url+"/metrics/cache")
+			return strings.Contains(shown, `"secure_sessions":"`+want+`"`)
+		})
+	}
+	phase("legacy")
+	flags("CW_ENV=test\nCW_CACHE_PREFIX_ENABLED=0\nCW_CACHE_DUAL_WRITE=1\n")
+	hangUp()
+	phase("guard")
+	for _, wrong := range []string{"CW_CACHE_PREFIX_ENABLED=perhaps\nCW_CACHE_DUAL_WRITE=1\n", "CW_CACHE_PREFIX_ENABLED=0\nCW_CACHE_DUAL_WRITE=0\nCW_CACHE_LEGACY_GONE=1\n", "no line of a file of flags", "", "CW_CACHE_DUAL_WRITE=1"} {
+		before := strings.Count(p.err.String(), "flags not reloaded")
+		flags(wrong)
+		hangUp()
+		redistest.WaitFor(t, time.Minute, func() bool { return strings.Count(p.err.String(), "flags not reloaded") > before })
+		phase("guard")
+	}
+	flags("CW_ENV=test\nCW_CACHE_PREFIX_ENABLED=1\nCW_CACHE_DUAL_WRITE=1\n")
+	hangUp()
+	phase("dual")
+	p.end()
+}
+
+// TestRedisIsAwayAtTheStart: the server starts, says that it is degraded, and is well when Redis is
+// there, without a restart.
+func TestRedisIsAwayAtTheStart(t *testing.T) {
+	t.Setenv("CW_SESSION_KEYS", sessionKeys)
+	server := redistest.Start(t)
+	server.Kill()
+	p := start(t, "--redis", server.URL())
+	url := p.url()
+	ready := func(want string) {
+		t.Helper()
+		redistest.WaitFor(t, time.Minute, func() bool {
+			status, body := get(t, url+"/readyz")
+			return status == http.StatusOK && strings.Contains(body, want)
+		})
+	}
+	ready(`"redis":"unavailable"`)
+	server.Restart()
+	ready(`"status":"ok"`)
+	p.end()
+}
+
+// TestWrongCommandLines: each says what is wrong, without what is secret.
+func TestWrongCommandLines(t *testing.T) {
+	t.Setenv("CW_SESSION_KEYS", "")
+	dir := t.TempDir()
+	noDatabase := filepath.Join(dir, "no.db")
+	if err := os.WriteFile(noDatabase, []byte("this is no database, and it is long enough to look like one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		env   map[string]string
+		args  []string
+		want  string
+		usage bool
+	}{
+		{"unknown command", nil, []string{"launch"}, `no command "launch"`, true},
+		{"unknown flag", nil, []string{"--lisen", "x"}, "unknown flag", true},
+		{"limit", nil, []string{"--limit", "general=1"}, "NAME=POINTS/WINDOW/BLOCK", true},
+		{"limit of nothing", nil, []string{"--limit", "general=0/1m/1m"}, "points are a number from 1", true},
+		{"limit's name", nil, []string{"--limit", "all=1/1m/1m"}, "NAME general", true},
+		{"limit's time", nil, []string{"--limit", "join=1/soon/1m"}, `"soon" is no time`, true},
+		{"proxy", nil, []string{"--trusted-proxy", "10.0.0.1"}, "is no network", true},
+		{"origin", nil, []string{"--origin", "not an origin"}, "origin", false},
+		{"log", nil, []string{"--log", "loud"}, "text, json or none", true},
+		{"epochs", map[string]string{"CW_CACHE_EPOCHS_ENABLED": "yes"}, nil, "CW_CACHE_EPOCHS_ENABLED must be 0 or 1", true},
+		{"flags", map[string]string{"CW_CACHE_PREFIX_ENABLED": "0", "CW_CACHE_LEGACY_GONE": "1"}, nil, "CW_CACHE_LEGACY_GONE", false},
+		{"environment", map[string]string{"CW_ENV": "a:b"}, nil, "a:b", false},
+		{"env file", nil, []string{"--env-file", filepath.Join(dir, "none.env")}, "no such file", false},
+		{"no keys", nil, []string{"--redis", "redis://127.0.0.1:1"}, "CW_SESSION_KEYS", false},
+		{"no keys for a database", nil, []string{"--database", "sqlite:" + filepath.Join(dir, "x.db")}, "CW_SESSION_KEYS", false},
+		{"a key", map[string]string{"CW_SESSION_KEYS": "k1:AAEC"}, []string{"--redis", "redis://127.0.0.1:1"}, "32 bytes", true},
+		{"redis", map[string]string{"CW_SESSION_KEYS": sessionKeys}, []string{"--redis", "http://user:hunter2@host"}, "redis://", false},
+		{"database", map[string]string{"CW_SESSION_KEYS": sessionKeys}, []string{"--database", "mysql://user:hunter2@host/db"}, "sqlite:", false},
+		{"no database", map[string]string{"CW_SESSION_KEYS": sessionKeys}, []string{"--database", "sqlite:" + noDatabase}, "not a database", false},
+		{"address", nil, []string{"--listen", "127.0.0.1:99999"}, "99999", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for k, v := range c.env {
+				t.Setenv(k, v)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			cmd := command()
+			cmd.SetArgs(append([]string{"--listen", "127.0.0.1:0"}, c.args...))
+			cmd.SetOut(io.Discard)
+			cmd.SetErr(io.Discard)
+			err := cmd.ExecuteContext(ctx)
+			if err == nil || ctx.Err() != nil {
+				t.Fatalf("it served, or hung: %v", err)
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %q, want %q in it", err, c.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the password is in %q", err)
+			}
+			if got := isUsage(err); got != c.usage {
+				t.Errorf("usage error: got %v, want %v (%v)", got, c.usage, err)
+			}
+			if errors.Is(err, context.Canceled) {
+				t.Error("canceled")
+			}
+		})
+	}
+}
