@@ -37,8 +37,6 @@ type Config struct {
 	Timeout time.Duration
 	// NoJitter gives each pair exactly [ttl.AccessCode], for tests.
 	NoJitter bool
-	// Now is the clock by which releases are tried again; nil: time.Now.
-	Now func() time.Time
 	// Logger is told when an outage of Redis begins and when it ends; nil: nobody is.
 	Logger *slog.Logger
 }
@@ -50,10 +48,7 @@ type Codes struct {
 	directory Directory
 	lifetime  func() time.Duration
 	draw      func() string
-	now       func() time.Time
-	timeout   time.Duration
 	outage    failsoft.Outage
-	releases  releases
 	metrics   metrics
 }
 
@@ -70,15 +65,10 @@ func New(c Config) (*Codes, error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
 	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
 	codes := &Codes{
 		directory: c.Directory,
 		lifetime:  func() time.Duration { return ttl.Jitter(ttl.AccessCode) },
 		draw:      generate,
-		now:       c.Now,
-		timeout:   c.Timeout,
 		metrics:   newMetrics(),
 	}
 	if c.NoJitter {

@@ -3,29 +3,28 @@ package accesscode
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/classwaves/rekey/classwaves/keys"
-	"github.com/classwaves/rekey/classwaves/unavailable"
 )
 
 // ErrReleased is that a session's code was released while it was being given one.
 var ErrReleased = errors.New("accesscode: the session was released meanwhile")
 
 // Create gives a class session a code, or finds the one that it has. With Redis unavailable the
-// database gives it out alone. The error is an *[unavailable.Error], a *[keys.InvalidError] for the
-// session id, [ErrExhausted] or [ErrReleased].
+// database gives it out alone. The error is the directory's (an *[unavailable.Error] for an outage),
+// a *[keys.InvalidError] for the session id, [ErrExhausted] or [ErrReleased].
 func (c *Codes) Create(ctx context.Context, sessionID string) (code string, err error) {
 	if _, err := keys.SessionAccessCode(sessionID); err != nil {
 		return "", err
 	}
-	c.releases.remove(sessionID) // it is wanted again
 	code, agrees, cacheErr := c.codeIn(ctx, sessionID)
 	if agrees {
 		return code, nil
 	}
 	code, found, err := c.directory.CodeOfSession(ctx, sessionID)
 	if err != nil {
-		return "", errors.Join(unavailable.Wrap("find a session's access code", err), cacheErr)
+		return "", fmt.Errorf("find a session's access code: %w", err)
 	}
 	if found {
 		if cacheErr == nil {
@@ -33,9 +32,7 @@ func (c *Codes) Create(ctx context.Context, sessionID string) (code string, err 
 		}
 		return code, nil
 	}
-	code, err = c.give(ctx, sessionID, cacheErr == nil)
-	c.settle(ctx)
-	return code, err
+	return c.give(ctx, sessionID, cacheErr == nil)
 }
 
 // give draws codes until one is free. cached says that Redis answers.
@@ -61,9 +58,12 @@ func (c *Codes) give(ctx context.Context, sessionID string, cached bool) (string
 			c.metrics.collisions.Inc()
 			continue
 		}
+		if given != code {
+			return given, nil // whoever was first writes the pair
+		}
 		c.metrics.created.Inc()
-		if given == code && cached {
-			_, _ = c.commit(ctx, sessionID, code) // the database knows; a read repairs
+		if cached {
+			_, _ = c.commit(ctx, sessionID, code) // the directory knows; a read repairs
 		}
 		return given, nil
 	}
@@ -75,7 +75,7 @@ func (c *Codes) give(ctx context.Context, sessionID string, cached bool) (string
 func (c *Codes) register(ctx context.Context, sessionID, code string) (given string, taken bool, err error) {
 	taken, err = c.directory.SetCode(ctx, sessionID, code)
 	if err != nil {
-		return "", false, unavailable.Wrap("store an access code", err)
+		return "", false, fmt.Errorf("store an access code: %w", err)
 	}
 	if taken {
 		return "", true, nil
@@ -83,7 +83,7 @@ func (c *Codes) register(ctx context.Context, sessionID, code string) (given str
 	given, found, err := c.directory.CodeOfSession(ctx, sessionID)
 	switch {
 	case err != nil:
-		return "", false, unavailable.Wrap("find a session's access code", err)
+		return "", false, fmt.Errorf("find a session's access code: %w", err)
 	case !found:
 		return "", false, ErrReleased
 	}
@@ -105,7 +105,7 @@ func (c *Codes) repair(ctx context.Context, sessionID, code, before string) {
 	if err != nil {
 		return // the reservation ends by itself
 	}
-	if !found || owner != sessionID || c.releases.has(sessionID) {
+	if !found || owner != sessionID {
 		_ = c.forget(ctx, sessionID, code) // or it ends by itself
 		return
 	}

@@ -3,7 +3,8 @@ package accesscode
 import "context"
 
 // Directory is the database's side: the truth about which session has which code. Codes are unique
-// there. An outage is an *[unavailable.Error]; any other error is taken for one.
+// there. An outage is an *[unavailable.Error]; other errors, such as that there is no such session,
+// are handed on.
 type Directory interface {
 	// SessionOfCode finds the session that has a code.
 	SessionOfCode(ctx context.Context, code string) (sessionID string, found bool, err error)
@@ -14,6 +15,7 @@ type Directory interface {
 	// taken says that another session has the code; nothing was changed then.
 	SetCode(ctx context.Context, sessionID, code string) (taken bool, err error)
 	// ReleaseCode takes a session's code from it, so that another session may get it. A session
-	// without one is no error.
+	// without one is no error. Until then the code is the session's own: were it free while Redis
+	// still knows the pair, another session could get it in an outage.
 	ReleaseCode(ctx context.Context, sessionID string) error
 }

@@ -38,8 +38,6 @@ var (
 		"Times that Redis became unavailable and the database answered.", nil, nil)
 	failuresDesc = prometheus.NewDesc("classwaves_accesscode_redis_failures_total",
 		"Commands that Redis did not answer.", nil, nil)
-	releasesDesc = prometheus.NewDesc("classwaves_accesscode_releases_due",
-		"Ended sessions whose code this process could not release yet.", nil, nil)
 )
 
 func (c *Codes) collectors() []prometheus.Collector {
@@ -53,7 +51,6 @@ func (c *Codes) Describe(to chan<- *prometheus.Desc) {
 	}
 	to <- outagesDesc
 	to <- failuresDesc
-	to <- releasesDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -63,7 +60,6 @@ func (c *Codes) Collect(to chan<- prometheus.Metric) {
 	}
 	to <- prometheus.MustNewConstMetric(outagesDesc, prometheus.CounterValue, float64(c.outage.Begun()))
 	to <- prometheus.MustNewConstMetric(failuresDesc, prometheus.CounterValue, float64(c.outage.Failures()))
-	to <- prometheus.MustNewConstMetric(releasesDesc, prometheus.GaugeValue, float64(c.releases.len()))
 }
 
 var _ prometheus.Collector = (*Codes)(nil)

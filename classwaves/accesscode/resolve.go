@@ -2,14 +2,12 @@ package accesscode
 
 import (
 	"context"
-	"errors"
-
-	"github.com/classwaves/rekey/classwaves/unavailable"
+	"fmt"
 )
 
 // Resolve finds the class session of a code, as somebody typed it. The session may have ended a
-// moment ago: whoever lets people in looks at its state. The error is an *[unavailable.Error], or a
-// *[keys.InvalidError] for what cannot be a code.
+// moment ago: whoever lets people in looks at its state. The error is the directory's (an
+// *[unavailable.Error] for an outage), or a *[keys.InvalidError] for what cannot be a code.
 func (c *Codes) Resolve(ctx context.Context, typed string) (sessionID string, found bool, err error) {
 	code, err := Normalize(typed)
 	if err != nil {
@@ -18,7 +16,6 @@ func (c *Codes) Resolve(ctx context.Context, typed string) (sessionID string, fo
 	sessionID, by, err := c.resolve(ctx, code)
 	found = sessionID != ""
 	c.metrics.resolvedBy(by, found, err)
-	c.settle(ctx)
 	return sessionID, found, err
 }
 
@@ -31,17 +28,14 @@ const (
 func (c *Codes) resolve(ctx context.Context, code string) (sessionID, by string, err error) {
 	sessionID, agrees, cacheErr := c.sessionIn(ctx, code)
 	if agrees {
-		if c.releases.has(sessionID) {
-			sessionID = ""
-		}
 		return sessionID, byRedis, nil
 	}
 	before := sessionID
 	sessionID, found, err := c.directory.SessionOfCode(ctx, code)
 	switch {
 	case err != nil:
-		return "", byDirectory, errors.Join(unavailable.Wrap("find an access code", err), cacheErr)
-	case !found || c.releases.has(sessionID):
+		return "", byDirectory, fmt.Errorf("find the session of an access code: %w", err)
+	case !found:
 		return "", byDirectory, nil
 	}
 	if cacheErr == nil {
