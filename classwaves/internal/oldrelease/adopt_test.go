@@ -2,7 +2,6 @@ package oldrelease_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -61,8 +60,14 @@ func leaveBehind(t *testing.T, seed uint64, at oldrelease.State) *halfDone {
 	h.universe, h.sets = universe(t)
 	ctx := t.Context()
 	names := oldrelease.New(rdb, environment, at)
-	for _, key := range h.universe {
-		legacy, target := look(ctx, t, rdb, key, h.sets[key]), look(ctx, t, rdb, names.Prefixed(key), h.sets[key])
+	prefixed, prefixedSets := make([]string, len(h.universe)), make(map[string]bool)
+	for i, key := range h.universe {
+		prefixed[i] = names.Prefixed(key)
+		prefixedSets[prefixed[i]] = h.sets[key]
+	}
+	legacies, targets := look(ctx, t, rdb, h.universe, h.sets), look(ctx, t, rdb, prefixed, prefixedSets)
+	for i, key := range h.universe {
+		legacy, target := legacies[key], targets[prefixed[i]]
 		h.byLegacy[key] = legacy
 		h.byTarget[key] = target
 		none := seen{}
@@ -150,9 +155,10 @@ func rekeyCommand(t *testing.T, args ...string) (code int, stdout, stderr string
 // wrong are the keys that a client sees otherwise than they were, with up to three of them told.
 func (h *halfDone) wrong(t *testing.T, rdb *redis.Client, want map[string]seen) (keys []string) {
 	t.Helper()
+	now := look(t.Context(), t, rdb, h.universe, h.sets)
 	for _, key := range h.universe {
-		if got := look(context.WithoutCancel(t.Context()), t, rdb, key, h.sets[key]); got != want[key] {
-			keys = append(keys, fmt.Sprintf("%s: %+v, was %+v", key, got, want[key]))
+		if now[key] != want[key] {
+			keys = append(keys, fmt.Sprintf("%s: %+v, was %+v", key, now[key], want[key]))
 		}
 	}
 	return keys

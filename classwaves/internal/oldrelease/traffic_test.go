@@ -89,28 +89,43 @@ type seen struct {
 	expires int64  // milliseconds of the epoch, -1 never
 }
 
-// look reads one physical name, or a logical one through rekey.
-func look(ctx context.Context, t testing.TB, rdb redis.Cmdable, key string, set bool) seen {
+// look reads many names at once: physical ones, or logical ones through rekey. sets are those that hold
+// a set.
+func look(ctx context.Context, t testing.TB, rdb *redis.Client, names []string, sets map[string]bool) map[string]seen {
 	t.Helper()
-	expires, err := rdb.PExpireTime(ctx, key).Result()
-	must(t, err)
-	if expires == -2 {
-		return seen{}
+	pipe := rdb.Pipeline()
+	expires := make([]*redis.DurationCmd, len(names))
+	members := make([]*redis.StringSliceCmd, len(names))
+	values := make([]*redis.StringCmd, len(names))
+	for i, name := range names {
+		expires[i] = pipe.PExpireTime(ctx, name)
+		if sets[name] {
+			members[i] = pipe.SMembers(ctx, name)
+		} else {
+			values[i] = pipe.Get(ctx, name)
+		}
 	}
-	s := seen{expires: int64(expires)}
-	if expires > 0 {
-		s.expires = expires.Milliseconds()
-	}
-	if set {
-		members, err := rdb.SMembers(ctx, key).Result()
-		must(t, err)
-		slices.Sort(members)
-		s.value = strings.Join(members, ",")
-		return s
-	}
-	s.value, err = rdb.Get(ctx, key).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		t.Fatal(err)
 	}
-	return s
+	out := make(map[string]seen, len(names))
+	for i, name := range names {
+		at := expires[i].Val()
+		if at == -2 { // no such key
+			continue
+		}
+		s := seen{expires: int64(at)}
+		if at > 0 {
+			s.expires = at.Milliseconds()
+		}
+		if sets[name] {
+			all := members[i].Val()
+			slices.Sort(all)
+			s.value = strings.Join(all, ",")
+		} else {
+			s.value = values[i].Val()
+		}
+		out[name] = s
+	}
+	return out
 }
