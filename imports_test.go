@@ -57,7 +57,7 @@ var ranks = map[string]int{
 	"internal/walktest":   testOnly,
 
 	"classwaves/internal/oldrelease": testOnly,
-	"classwaves/internal/fleettest":  testOnly,
+	"classwaves/internal/phasefleet": testOnly,
 }
 
 // pure packages decide what is right. They see no network, file, clock, lock or deadline, so that
@@ -199,7 +199,7 @@ func TestViolationsAreFound(t *testing.T) {
 		{"/internal/sweep", module + "/internal/redistest", "for tests only"},
 		{"/classwaves/session", module + "/internal/keyname", "no other application"},
 		{"/classwaves/session", module + "/classwaves/internal/oldrelease", "for tests only"},
-		{"/classwaves/internal/fleettest", module + "/internal/sweep", ""},
+		{"/classwaves/internal/phasefleet", module + "/internal/sweep", ""},
 		{"/rekeyprom", module + "/classwaves/session", "the reference application"},
 		{"/internal/util", "fmt", "has no rank"},
 	} {

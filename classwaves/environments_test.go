@@ -13,7 +13,7 @@ import (
 
 	"github.com/classwaves/rekey"
 	"github.com/classwaves/rekey/classwaves"
-	"github.com/classwaves/rekey/classwaves/internal/fleettest"
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/classwaves/ttl"
 	"github.com/classwaves/rekey/internal/redistest"
@@ -75,7 +75,7 @@ func bytesOf(t *testing.T, rdb *redis.Client, prefix string) map[string]string {
 func TestTwoEnvironmentsInOneDatabase(t *testing.T) {
 	server := redistest.Shared(t)
 	bare := server.Client()
-	production := fleettest.Start(t, server, "production", 1)
+	production := phasefleet.Start(t, server, "production", 1)
 	writeOneOfEach(t, production.Members[0].Client, "theirs")
 	for _, s := range []phase.Strategy{phase.Mirror, phase.Relocate} {
 		production.Walk(s, phase.Prefixed)
@@ -93,7 +93,7 @@ func TestTwoEnvironmentsInOneDatabase(t *testing.T) {
 		t.Fatalf("production has %d names, %d of them control records, want one key of each of %d rules", len(theirs), control, rules)
 	}
 
-	staging := fleettest.Start(t, server, "staging", 2)
+	staging := phasefleet.Start(t, server, "staging", 2)
 	ours := writeOneOfEach(t, staging.Members[0].Client, "ours")
 	untouched := func() {
 		t.Helper()
@@ -159,7 +159,7 @@ func TestTwoEnvironmentsInOneDatabase(t *testing.T) {
 // of it. Claimed all the same, its session goes to staging.
 func TestWhatTheRefusalPrevents(t *testing.T) {
 	server := redistest.Shared(t)
-	production := fleettest.Start(t, server, "production", 1, "secure_sessions")
+	production := phasefleet.Start(t, server, "production", 1, "secure_sessions")
 	session, err := keys.SecureSession("theirs")
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +172,7 @@ func TestWhatTheRefusalPrevents(t *testing.T) {
 		t.Fatal(reason) // and so it leaves a verdict behind
 	}
 
-	staging := fleettest.Start(t, server, "staging", 1, "secure_sessions")
+	staging := phasefleet.Start(t, server, "staging", 1, "secure_sessions")
 	if holds, _ := staging.Sweep("secure_sessions", phase.NoTarget, phase.Guard); holds {
 		t.Error("production's record does not hold staging back")
 	}
@@ -187,7 +187,7 @@ func TestWhatTheRefusalPrevents(t *testing.T) {
 // says why once, and goes on when the operator has claimed the legacy names.
 func TestFlagsWaitForTheClaim(t *testing.T) {
 	server := redistest.Shared(t)
-	production := fleettest.StartAt(t, server, "production", 1, phase.Prefixed)
+	production := phasefleet.StartAt(t, server, "production", 1, phase.Prefixed)
 	writeOneOfEach(t, production.Members[0].Client, "theirs")
 
 	p, err := classwaves.Plan("staging")
@@ -208,7 +208,7 @@ func TestFlagsWaitForTheClaim(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	operator := fleettest.Start(t, server, "staging", 0, "secure_sessions") // the sweeps of a fleet without members
+	operator := phasefleet.Start(t, server, "staging", 0, "secure_sessions") // the sweeps of a fleet without members
 	if holds, _ := operator.Sweep("secure_sessions", phase.NoTarget, phase.Guard); holds {
 		t.Fatal("the gate holds although production has names")
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey/classwaves"
-	"github.com/classwaves/rekey/classwaves/internal/fleettest"
 	"github.com/classwaves/rekey/classwaves/internal/oldrelease"
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/internal/cli"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
@@ -197,7 +197,7 @@ func TestAdopt(t *testing.T) {
 					}
 					t.Logf("%d keys differed; %d moved, %d replaced, %d dropped", done.Differ, done.Moved, done.Replaced, done.Dropped)
 
-					fleet := fleettest.StartAt(t, h.server, environment, 2, leave)
+					fleet := phasefleet.StartAt(t, h.server, environment, 2, leave)
 					check := func() {
 						for i, m := range fleet.Members {
 							if bad := h.wrong(t, m.Client, h.byTarget); len(bad) > 0 {
@@ -231,7 +231,7 @@ func TestAdoptAfterRollback(t *testing.T) {
 		for _, key := range h.alone {
 			want[key] = h.byTarget[key]
 		}
-		fleet := fleettest.Start(t, h.server, environment, 2)
+		fleet := phasefleet.Start(t, h.server, environment, 2)
 		fleet.Between = func() {
 			if bad := h.wrong(t, fleet.Members[0].Client, want); len(bad) > 0 {
 				t.Fatalf("seed %d, %v: %d keys are not what they were:\n%s", seed, fleet.Phase(phase.Mirror), len(bad), bad[0])
@@ -264,7 +264,7 @@ func TestAdoptionIsNeeded(t *testing.T) {
 	} {
 		h := leaveBehind(t, 1, c.at)
 		c.do(t, h)
-		fleet := fleettest.Start(t, h.server, environment, 1)
+		fleet := phasefleet.Start(t, h.server, environment, 1)
 		bad := h.wrong(t, fleet.Members[0].Client, h.byTarget)
 		t.Logf("%s: %d of %d keys are not what a user saw", c.name, len(bad), len(h.universe))
 		if len(bad) == 0 {

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/classwaves/rekey/classwaves/internal/fleettest"
 	"github.com/classwaves/rekey/classwaves/internal/oldrelease"
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/classwaves/ttl"
 	"github.com/classwaves/rekey/internal/redistest"
@@ -21,7 +21,7 @@ import (
 
 // inEveryPhase walks a fleet up to prefixed and back, through drain and through settled, and calls look
 // at every moment between.
-func inEveryPhase(f *fleettest.Fleet, s phase.Strategy, look func()) {
+func inEveryPhase(f *phasefleet.Fleet, s phase.Strategy, look func()) {
 	f.Between = look
 	defer func() { f.Between = nil }()
 	way := []phase.Phase{phase.Prefixed, phase.Legacy}
@@ -34,7 +34,7 @@ func inEveryPhase(f *fleettest.Fleet, s phase.Strategy, look func()) {
 }
 
 // processes are the old release with its flags off, one over each member.
-func processes(f *fleettest.Fleet) []*oldrelease.Process {
+func processes(f *phasefleet.Fleet) []*oldrelease.Process {
 	var all []*oldrelease.Process
 	for _, m := range f.Members {
 		all = append(all, oldrelease.New(m.Client, environment, oldrelease.Old))
@@ -74,7 +74,7 @@ func TestSetHidesItsMembers(t *testing.T) {
 		t.Errorf("the old release shows %q, the fault is %q", got, "c")
 	}
 
-	fleet := fleettest.Start(t, redistest.Shared(t), environment, 3, "teacher_sessions")
+	fleet := phasefleet.Start(t, redistest.Shared(t), environment, 3, "teacher_sessions")
 	all := processes(fleet)
 	for _, m := range want[:2] {
 		must(t, all[0].Add(ctx, key, m, ttl.TeacherSessions))
@@ -136,7 +136,7 @@ func TestSessionLimitOnAMixedFleet(t *testing.T) {
 		}
 	}
 
-	fleet := fleettest.Start(t, redistest.Shared(t), environment, 3, "teacher_sessions", "secure_sessions")
+	fleet := phasefleet.Start(t, redistest.Shared(t), environment, 3, "teacher_sessions", "secure_sessions")
 	all := processes(fleet)
 	at, most := 0, 0
 	inEveryPhase(fleet, phase.Mirror, func() {
@@ -175,7 +175,7 @@ func TestLogoutEverywhere(t *testing.T) {
 		t.Errorf("a is logged in: %v, %v; the fault is that it still is", left, err)
 	}
 
-	fleet := fleettest.Start(t, redistest.Shared(t), environment, 3, "teacher_sessions", "secure_sessions")
+	fleet := phasefleet.Start(t, redistest.Shared(t), environment, 3, "teacher_sessions", "secure_sessions")
 	all := processes(fleet)
 	at := 0
 	inEveryPhase(fleet, phase.Mirror, func() {
@@ -209,7 +209,7 @@ func TestRebuildErasesMembers(t *testing.T) {
 		t.Errorf("the old release leaves %q under the legacy name, the fault is %q", got, "c")
 	}
 
-	fleet := fleettest.Start(t, redistest.Shared(t), environment, 3, "teacher_sessions", "secure_sessions")
+	fleet := phasefleet.Start(t, redistest.Shared(t), environment, 3, "teacher_sessions", "secure_sessions")
 	all := processes(fleet)
 	want := []string{"a", "b", "c"}
 	for i, id := range want {
@@ -239,7 +239,7 @@ func TestReassignedCode(t *testing.T) {
 		t.Errorf("the code leads to %q, %v; the fault is the former class", got, err)
 	}
 
-	fleet := fleettest.Start(t, redistest.Shared(t), environment, 3, "access_codes", "session_codes")
+	fleet := phasefleet.Start(t, redistest.Shared(t), environment, 3, "access_codes", "session_codes")
 	all := processes(fleet)
 	at := 0
 	inEveryPhase(fleet, phase.Mirror, func() {
@@ -277,7 +277,7 @@ func TestFallbacksReachZero(t *testing.T) {
 	}
 
 	for _, at := range []phase.Phase{phase.Dual, phase.Drain} {
-		fleet := fleettest.Start(t, redistest.Shared(t), environment, 2, "session_analytics")
+		fleet := phasefleet.Start(t, redistest.Shared(t), environment, 2, "session_analytics")
 		all := processes(fleet)
 		_, err := all[0].SessionMetrics(ctx, "before", load)
 		must(t, err)
@@ -307,7 +307,7 @@ func TestSyncFindsEverySession(t *testing.T) {
 		t.Errorf("the job finds %v, %v; the fault is nothing", got, err)
 	}
 
-	fleet := fleettest.Start(t, redistest.Shared(t), environment, 3, "session_analytics")
+	fleet := phasefleet.Start(t, redistest.Shared(t), environment, 3, "session_analytics")
 	all := processes(fleet)
 	want := make(map[string]string)
 	at := 0
@@ -350,7 +350,7 @@ func TestLimiterFlip(t *testing.T) {
 	}
 
 	server := redistest.Shared(t)
-	fleet := fleettest.Start(t, server, environment, 3, "rate_limits")
+	fleet := phasefleet.Start(t, server, environment, 3, "rate_limits")
 	key := name(t)(keys.RateLimit("auth", "192.0.2.1"))
 	passed = 0
 	hit := func() {

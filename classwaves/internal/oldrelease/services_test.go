@@ -14,8 +14,8 @@ import (
 	"github.com/classwaves/rekey/classwaves/accesscode"
 	"github.com/classwaves/rekey/classwaves/analytics"
 	"github.com/classwaves/rekey/classwaves/database"
-	"github.com/classwaves/rekey/classwaves/internal/fleettest"
 	"github.com/classwaves/rekey/classwaves/internal/oldrelease"
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/classwaves/querycache"
 	"github.com/classwaves/rekey/classwaves/ratelimit"
@@ -29,9 +29,9 @@ import (
 
 // mixedFleet is the fleet on which the old release is at its worst: one process writes both names, the
 // next one the prefixed name alone.
-func mixedFleet(t *testing.T) *fleettest.Fleet {
+func mixedFleet(t *testing.T) *phasefleet.Fleet {
 	t.Helper()
-	fleet := fleettest.Start(t, redistest.Shared(t), environment, 2)
+	fleet := phasefleet.Start(t, redistest.Shared(t), environment, 2)
 	fleet.Walk(phase.Mirror, phase.Dual)
 	fleet.Walk(phase.Relocate, phase.Hold)
 	fleet.Move(1, phase.Mirror, phase.Drain)
@@ -101,7 +101,7 @@ func TestTagsOfTwoEnvironments(t *testing.T) {
 	loads = 0
 	var both []*oldrelease.Process
 	for _, env := range []string{"ours", "theirs"} {
-		fleet := fleettest.StartAt(t, server, env, 1, phase.Prefixed)
+		fleet := phasefleet.StartAt(t, server, env, 1, phase.Prefixed)
 		both = append(both, oldrelease.New(fleet.Members[0].Client, env, oldrelease.Old))
 	}
 	for range 2 {
@@ -149,7 +149,7 @@ func (b *browser) loggedIn(s *session.Sessions) bool {
 }
 
 // sessionsOf are the processes of a fleet with their background work, over one database.
-func sessionsOf(t *testing.T, fleet *fleettest.Fleet) []*session.Sessions {
+func sessionsOf(t *testing.T, fleet *phasefleet.Fleet) []*session.Sessions {
 	t.Helper()
 	key, err := session.ParseKey("k1:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32))))
 	must(t, err)
@@ -324,7 +324,7 @@ func TestAnalyticsOnAMixedFleet(t *testing.T) {
 // One budget, however often the flag is flipped and on whichever process a hit arrives.
 func TestLimiterOnAFleetThatFlips(t *testing.T) {
 	ctx := t.Context()
-	fleet := fleettest.Start(t, redistest.Shared(t), environment, 2, "rate_limits")
+	fleet := phasefleet.Start(t, redistest.Shared(t), environment, 2, "rate_limits")
 	var all []*ratelimit.Limiter
 	for _, m := range fleet.Members {
 		l, err := ratelimit.New(ratelimit.Config{Redis: m.Client})

@@ -8,8 +8,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/classwaves/rekey/classwaves/internal/fleettest"
 	"github.com/classwaves/rekey/classwaves/internal/oldrelease"
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
@@ -131,7 +131,7 @@ func tokenKey(t *testing.T, id string) string {
 // at every moment after the second act, also while the fleet is mixed, and must see the same.
 func TestTriples(t *testing.T) {
 	server := redistest.Shared(t)
-	fleet := fleettest.Start(t, server, environment, 3, "secure_sessions")
+	fleet := phasefleet.Start(t, server, environment, 3, "secure_sessions")
 	count, expected := map[string]int{}, naive()
 	t.Logf("%-62s %-9s %-9s %-9s %-9s", "", "deleted:", "", "newer:", "")
 	t.Logf("%-62s %-9s %-9s %-9s %-9s", "", "naive", "rekey", "naive", "rekey")
@@ -177,7 +177,7 @@ func naiveTriple(t *testing.T, bare *redis.Client, c triple, a act, key string) 
 }
 
 // rekeyTriple plays it with a fleet that walks from each actor's phase to the next one's.
-func rekeyTriple(t *testing.T, fleet *fleettest.Fleet, c triple, a act, key string) string {
+func rekeyTriple(t *testing.T, fleet *phasefleet.Fleet, c triple, a act, key string) string {
 	t.Helper()
 	ctx := t.Context()
 	var processes []*oldrelease.Process
@@ -216,7 +216,7 @@ func TestTriplesSideBySide(t *testing.T) {
 		played++
 		for _, a := range acts {
 			server := redistest.Shared(t)
-			fleet := fleettest.Start(t, server, environment, 3, "secure_sessions")
+			fleet := phasefleet.Start(t, server, environment, 3, "secure_sessions")
 			if at[0] != phase.Legacy {
 				fleet.Walk(phase.Mirror, phase.Dual)
 			}
@@ -256,7 +256,7 @@ func TestTriplesWithoutGates(t *testing.T) {
 	wrong := map[string]int{}
 	for i, c := range triples() {
 		for _, a := range acts {
-			fleet := fleettest.Start(t, server, environment, 3, "secure_sessions")
+			fleet := phasefleet.Start(t, server, environment, 3, "secure_sessions")
 			fleet.Ungated = true
 			wrong[rekeyTriple(t, fleet, c, a, sessionKey(t, fmt.Sprintf("%d-%s", i, a.name)))]++
 		}

@@ -1,7 +1,7 @@
-// Package fleettest walks a fleet of ClassWaves' plan through the phases as an operator does: one process
+// Package phasefleet walks a fleet of ClassWaves' plan through the phases as an operator does: one process
 // after the other, each step begun when the whole fleet is in the one before it and its gates are proven
 // by sweeps. It is for tests only.
-package fleettest
+package phasefleet
 
 import (
 	"context"
