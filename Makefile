@@ -7,18 +7,37 @@ FUZZTIME     ?= 30s
 # The race detector needs cgo, and go turns cgo off where there is no C compiler.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-# Packages whose tests talk to a real server, and the others. Recursive variables: only the
-# targets that use them ask go list.
+# The packages that decide what is right. They share nothing and start nothing: imports_test.go keeps
+# sync, time and context out of them, and holds this list. The race detector could find nothing
+# there, and their searches and tables take ten times as long under it.
+PURE := phase internal/command internal/keyname internal/resp internal/rewrite
+PURE_PKGS := $(addprefix github.com/classwaves/rekey/,$(PURE))
+
+# Packages whose tests talk to a real server, the others, and those of the reference application
+# that have to do with WebSockets. Recursive variables: only the targets that use them ask go list.
 SERVER_PKGS = $(shell scripts/packages server)
 UNIT_PKGS   = $(shell scripts/packages unit)
+WS_PKGS     = $(shell scripts/packages ws)
 
-# What test-all runs again on each of the other servers, and those servers.
-ENGINE_PKGS ?= $(SERVER_PKGS)
+# $(call run-tests,PACKAGES): the pure ones without the race detector, the others with it. All of them
+# run, also where some fail.
+run-tests = @$(call each-kind,$(filter $(PURE_PKGS),$(1)),$(filter-out $(PURE_PKGS),$(1)))
+each-kind = status=0; \
+	$(if $(1),echo "go test" $(1:github.com/classwaves/rekey/%=./%); go test $(1) || status=1;) \
+	$(if $(2),echo "go test $(RACE)" $(2:github.com/classwaves/rekey/%=./%); go test $(RACE) $(2) || status=1;) \
+	exit $$status
+
+# Build tags of tests that need more than make test may.
+TAGS := postgres,browser,clients
+
+# What test-servers runs again on each of the other servers, and those servers. The reference
+# application stands on the engine and not on a server's peculiarities.
+ENGINE_PKGS ?= $(filter-out github.com/classwaves/rekey/classwaves% github.com/classwaves/rekey/cmd/classwaves%,$(SERVER_PKGS))
 SERVERS     := .servers/valkey-8/valkey-server .servers/redis-8/redis-server
 
 .DEFAULT_GOAL := help
 .PHONY: help build fmt vet lint vuln test test-unit test-integration-cache test-integration-cache-ws \
-	test-all long bench fuzz servers redis demo clean
+	test-all test-servers test-tags long bench fuzz servers redis postgres chromium node demo clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-28s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,37 +49,44 @@ build: ## compile everything; programs go to bin/
 fmt: ## format all Go files
 	gofmt -l -w .
 
-vet: ## go vet
+vet: ## go vet, with and without the tests behind build tags
 	go vet ./...
+	go vet -tags=$(TAGS) ./...
 
 lint: vet ## gofmt (says which files), go vet and staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 	go run $(STATICCHECK) ./...
+	go run $(STATICCHECK) -tags=$(TAGS) ./classwaves/... ./cmd/...
 
 vuln: ## known vulnerabilities of what we link; needs the network
 	go run $(GOVULNCHECK) ./...
 
 test: redis ## every test on the installed server, under 5 minutes
-	go test $(RACE) ./...
+	$(call run-tests,$(UNIT_PKGS) $(SERVER_PKGS))
 
 test-unit: ## the packages whose tests need no server
-	go test $(RACE) $(UNIT_PKGS)
+	$(call run-tests,$(UNIT_PKGS))
 
 test-integration-cache: redis ## the packages whose tests talk to a real server
-	go test $(RACE) $(SERVER_PKGS)
+	$(call run-tests,$(SERVER_PKGS))
 
-test-integration-cache-ws: redis ## the reference application's tests over WebSockets (from the first day that it has any)
-	@if [ ! -d classwaves ]; then echo "there is no classwaves yet, so nothing of it can be tested" >&2; exit 1; fi
-	go test $(RACE) ./classwaves/...
+test-integration-cache-ws: redis ## the reference application's tests over WebSockets
+	$(call run-tests,$(WS_PKGS))
 
-test-all: servers ## what make test does not: the engine again on Valkey 8.0 and Redis 8.0
+test-all: test-servers test-tags ## what make test does not: other servers, PostgreSQL, Chromium, Node
+
+test-servers: servers ## the engine again, on Valkey 8.0 and Redis 8.0
 	@for server in $(SERVERS); do \
 		echo "REKEY_TEST_SERVER=$$server go test -count=1" $(ENGINE_PKGS); \
 		REKEY_TEST_SERVER=$(CURDIR)/$$server go test -count=1 $(ENGINE_PKGS) || exit 1; \
 	done
 
-long: redis ## by hand, most of an hour: tests again and again, those with the tag long, fuzzers for ten minutes each
+test-tags: redis postgres chromium node ## the reference application again, on PostgreSQL, in Chromium, beside Node
+	go test -count=1 -timeout=15m -tags=$(TAGS) ./classwaves/... ./cmd/...
+
+long: redis ## by hand, hours: tests again and again, those with the tag long, long random ones, fuzzers for ten minutes each
 	go test $(RACE) -tags=long -count=10 -timeout=60m $(SERVER_PKGS)
+	REKEY_WALK_SECONDS=120 REKEY_DIFF_SECONDS=600 go test $(RACE) -tags=long -count=1 -timeout=60m ./internal/walktest ./internal/difftest
 	scripts/fuzz 10m
 
 bench: redis ## all benchmarks
@@ -75,8 +101,18 @@ servers: ## fetch Valkey 8.0 and Redis 8.0 to .servers/, without installing them
 redis: ## install redis-server if there is no server yet
 	@scripts/install-redis
 
+postgres: ## install PostgreSQL if there is none yet
+	@scripts/install-postgres
+
+chromium: ## install Chromium if there is none yet
+	@scripts/install-chromium
+
+node: ## install Node if there is none yet, and fetch the npm packages that tests run, to .clients/
+	@scripts/install-node
+	@scripts/get-node-clients .clients >/dev/null
+
 demo: ## a live migration in this terminal
 	go run ./cmd/rekey demo
 
-clean: ## remove what the commands above made; .servers/ stays
+clean: ## remove what the commands above made; .servers/ and .clients/ stay
 	rm -rf bin coverage.txt *.test *.out *.prof

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -88,6 +89,25 @@ func TestImportsFollowTheHouse(t *testing.T) {
 	for _, v := range violations(listPackages(t)) {
 		t.Error(v)
 	}
+}
+
+// make runs the tests of the pure packages without the race detector, because nothing is shared
+// there, and those of all others with it.
+func TestTheMakefileKnowsThePurePackages(t *testing.T) {
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(makefile)) {
+		if names, ok := strings.CutPrefix(line, "PURE := "); ok {
+			got := slices.Sorted(slices.Values(strings.Fields(names)))
+			if want := slices.Sorted(slices.Values(pure)); !slices.Equal(got, want) {
+				t.Errorf("PURE in the Makefile is %v, the pure packages are %v", got, want)
+			}
+			return
+		}
+	}
+	t.Error("the Makefile has no line PURE := ...")
 }
 
 func listPackages(t *testing.T) []goPackage {
