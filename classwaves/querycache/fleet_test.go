@@ -83,7 +83,9 @@ func TestALockIsRenewedWhileItsLoaderRuns(t *testing.T) {
 	lock := keysOf(t, detail).lock
 	loading, goOn := make(chan struct{}), make(chan struct{})
 	src := newSource("v")
-	first := make(chan error)
+	letGo := sync.OnceFunc(func() { close(goOn) })
+	defer letGo()
+	first := make(chan error, 1)
 	go func() {
 		_, err := a.Get(t.Context(), detail, func(ctx context.Context) ([]byte, error) {
 			close(loading)
@@ -100,9 +102,9 @@ func TestALockIsRenewedWhileItsLoaderRuns(t *testing.T) {
 		redistest.WaitFor(t, 10*time.Second, func() bool { return rdb.PTTL(t.Context(), lock).Val() < 1100*time.Millisecond })
 		redistest.WaitFor(t, 10*time.Second, func() bool { return rdb.PTTL(t.Context(), lock).Val() > 1200*time.Millisecond })
 	}
-	second := make(chan error)
+	second := make(chan error, 1)
 	go func() { _, err := b.Get(t.Context(), detail, src.load); second <- err }()
-	close(goOn)
+	letGo()
 	must(t, errors.Join(<-first, <-second))
 	mustLoads(t, src, 1)
 }

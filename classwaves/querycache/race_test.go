@@ -193,7 +193,9 @@ func doesNotJoin(t *testing.T, epochs func(*Config), invalidate func(t *testing.
 	a, b := newCache(t, s.Client(), epochs), newCache(t, s.Client(), epochs)
 	src := newSource("old")
 	reading, goOn := make(chan struct{}), make(chan struct{})
-	first := make(chan string)
+	letGo := sync.OnceFunc(func() { close(goOn) })
+	defer letGo()
+	first := make(chan string, 1)
 	go func() {
 		got, err := a.Get(t.Context(), detail, func(ctx context.Context) ([]byte, error) {
 			defer func() { close(reading); <-goOn }()
@@ -206,7 +208,7 @@ func doesNotJoin(t *testing.T, epochs func(*Config), invalidate func(t *testing.
 	invalidate(t, a, b)
 	mustGet(t, a, detail, src.load, "new")
 	mustGet(t, b, detail, src.load, "new")
-	close(goOn)
+	letGo()
 	if got := <-first; got != "old<nil>" {
 		t.Errorf("the Get from before answered %s", got)
 	}

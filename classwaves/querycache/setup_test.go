@@ -91,7 +91,9 @@ func (s *source) load(context.Context) ([]byte, error) {
 // mustGet fails the test unless Get answers want.
 func mustGet(t testing.TB, c *Cache, e Entry, load func(context.Context) ([]byte, error), want string) {
 	t.Helper()
-	got, err := c.Get(t.Context(), e, load)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute/2) // a Get that hangs is a failure, not the test's end
+	defer cancel()
+	got, err := c.Get(ctx, e, load)
 	if err != nil || string(got) != want {
 		t.Fatalf("Get = %q, %v; want %q", got, err, want)
 	}
