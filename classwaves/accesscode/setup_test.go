@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
 
 	"github.com/classwaves/rekey/classwaves/accesscode"
 	"github.com/classwaves/rekey/classwaves/keys"
@@ -16,7 +17,11 @@ import (
 	"github.com/classwaves/rekey/internal/redistest"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+// A pool of go-redis whose server was killed looks for it once a second, and notices only then that it
+// was closed.
+func TestMain(m *testing.M) {
+	redistest.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 // patient is a timeout that no busy machine reaches: where Redis is up, a test must not see it down.
 const patient = 30 * time.Second

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
 
 	"github.com/classwaves/rekey"
 	"github.com/classwaves/rekey/classwaves"
@@ -17,7 +18,11 @@ import (
 	"github.com/classwaves/rekey/plan"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+// A pool of go-redis whose server was killed looks for it once a second, and notices only then that it
+// was closed.
+func TestMain(m *testing.M) {
+	redistest.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 // patient is a timeout that no busy machine reaches: tests of counts must not see the insurance.
 const patient = 30 * time.Second
