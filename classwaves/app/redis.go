@@ -47,7 +47,8 @@ func openRedis(ctx context.Context, c Config, url string) (*rekey.Rekey, *redis.
 	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = dialTimeout, ioTimeout, ioTimeout
 	options.ContextTimeoutEnabled = true
-	options.MaxRetries = -1 // a command that was perhaps done is not sent again: counters would count twice
+	options.MaxRetries = -1   // a command that was perhaps done is not sent again: counters would count twice
+	options.DialerRetries = 1 // whoever waits has a database to ask instead
 	var base rekey.DialFunc
 	if options.TLSConfig != nil {
 		base = redis.NewDialer(options)

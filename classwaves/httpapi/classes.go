@@ -224,10 +224,12 @@ func (a *API) change(w http.ResponseWriter, r *http.Request, to database.State, 
 	if !changed {
 		return errConflict
 	}
+	told := a.c.Analytics.Started
 	if to == database.Ended {
-		if err := a.c.Analytics.Ended(ctx, body.ID); err != nil {
-			a.log.WarnContext(ctx, "analytics not closed", "request_id", requestID(ctx), "error", err)
-		}
+		told = a.c.Analytics.Ended
+	}
+	if err := told(ctx, body.ID); err != nil {
+		a.log.WarnContext(ctx, "analytics not told of the state", "request_id", requestID(ctx), "error", err)
 	}
 	if err := a.c.Live.Publish(ctx, body.ID, "state", stateBody{to}); err != nil {
 		a.log.WarnContext(ctx, "state not published", "request_id", requestID(ctx), "error", err)

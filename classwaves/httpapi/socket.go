@@ -24,7 +24,8 @@ func (a *API) socket(w http.ResponseWriter, r *http.Request) error {
 		if _, err := a.own(r.WithContext(context.WithValue(ctx, loginKey{}, s))); err != nil {
 			return err
 		}
-		return a.serve(w, r, id, func(context.Context, []byte) (any, error) {
+		loggedIn := func(ctx context.Context) error { return a.c.Sessions.Check(ctx, s) }
+		return a.serve(w, r, id, loggedIn, func(context.Context, []byte) (any, error) {
 			return nil, problem(invalid("teachers only listen here"))
 		})
 	}
@@ -35,7 +36,7 @@ func (a *API) socket(w http.ResponseWriter, r *http.Request) error {
 	if !found || c.State == database.Ended {
 		return errNotFound
 	}
-	return a.serve(w, r, id, func(ctx context.Context, message []byte) (any, error) {
+	return a.serve(w, r, id, nil, func(ctx context.Context, message []byte) (any, error) {
 		if err := a.heard(ctx, who, message); err != nil {
 			return nil, problem(err)
 		}
@@ -44,8 +45,8 @@ func (a *API) socket(w http.ResponseWriter, r *http.Request) error {
 }
 
 // serve takes the connection over. What cannot be taken over is answered there.
-func (a *API) serve(w http.ResponseWriter, r *http.Request, id string, heard func(context.Context, []byte) (any, error)) error {
-	if err := a.c.Live.Serve(w, r, id, heard); err != nil {
+func (a *API) serve(w http.ResponseWriter, r *http.Request, id string, may func(context.Context) error, heard func(context.Context, []byte) (any, error)) error {
+	if err := a.c.Live.ServeWhile(w, r, id, may, heard); err != nil {
 		a.log.DebugContext(r.Context(), "WebSocket ended", "request_id", requestID(r.Context()), "error", err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/classwaves/rekey/classwaves/keys"
+	"github.com/classwaves/rekey/classwaves/unavailable"
 )
 
 // closing is how a connection is ended.
@@ -26,6 +27,7 @@ type client struct {
 	conn  *websocket.Conn
 	queue chan []byte   // what is to be sent; nobody waits to put something in
 	over  chan struct{} // closed when the connection is to end
+	may   func(context.Context) error
 
 	once sync.Once
 	why  closing // set before over is closed
@@ -42,13 +44,13 @@ func (c *client) end(why closing) (first bool) {
 	return first
 }
 
-func (h *Hub) serve(w http.ResponseWriter, r *http.Request, sessionID string, onMessage func(context.Context, []byte) (any, error)) error {
+func (h *Hub) serve(w http.ResponseWriter, r *http.Request, sessionID string, onMessage func(context.Context, []byte) (any, error), may func(context.Context) error) error {
 	channel, err := keys.Events(h.Environment, sessionID)
 	if err != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return err
 	}
-	c := &client{queue: make(chan []byte, h.Queue), over: make(chan struct{})}
+	c := &client{queue: make(chan []byte, h.Queue), over: make(chan struct{}), may: may}
 	if err := h.enter(channel, c); err != nil {
 		h.counters.refused.Add(1)
 		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
@@ -179,7 +181,19 @@ func (h *Hub) ping(ctx context.Context, c *client) {
 			}
 			return
 		}
+		if c.may != nil && !h.stillMay(ctx, c) {
+			c.end(closing{websocket.StatusPolicyViolation, "the login has ended"})
+			return
+		}
 	}
+}
+
+// stillMay asks whether the client may go on listening. What is not known ends nothing.
+func (h *Hub) stillMay(ctx context.Context, c *client) bool {
+	within, cancel := context.WithTimeout(ctx, h.Ping)
+	defer cancel()
+	err := c.may(within)
+	return err == nil || unavailable.Is(err) || ctx.Err() != nil
 }
 
 // read gives the client's messages to onMessage until the connection ends.

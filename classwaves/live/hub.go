@@ -175,5 +175,12 @@ func (h *Hub) Close() error {
 // A request that cannot be taken over is answered by Serve (403 for a wrong origin, 503 over a limit)
 // and gives an error. The caller has authenticated it. A connection that was closed in order gives nil.
 func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, sessionID string, onMessage func(ctx context.Context, msg []byte) (reply any, err error)) error {
-	return h.serve(w, r, sessionID, onMessage)
+	return h.serve(w, r, sessionID, onMessage, nil)
+}
+
+// ServeWhile is [Hub.Serve] for a client that must not listen for ever: with each ping may is asked
+// whether it still may. An error of may that is no *unavailable.Error ends the connection with status
+// 1008.
+func (h *Hub) ServeWhile(w http.ResponseWriter, r *http.Request, sessionID string, may func(context.Context) error, onMessage func(ctx context.Context, msg []byte) (reply any, err error)) error {
+	return h.serve(w, r, sessionID, onMessage, may)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -238,6 +239,46 @@ func TestPing(t *testing.T) {
 	}
 	cancel()
 	pinged.Wait()
+}
+
+// A login that has ended ends its connection; one of which nothing is known goes on.
+func TestALoginEndsWhileItListens(t *testing.T) {
+	p := start(t, redistest.Shared(t).Client(), nil, func(c *Config) { c.Ping = 20 * time.Millisecond }).ready(t)
+	var asked atomic.Int64
+	var answer atomic.Pointer[error]
+	may := func(context.Context) error {
+		asked.Add(1)
+		if err := answer.Load(); err != nil {
+			return *err
+		}
+		return nil
+	}
+	p.may.Store(&may)
+	b := p.join(t, "one")
+	ended := make(chan error, 1)
+	go func() { // reading answers pings
+		_, _, err := b.conn.Read(t.Context())
+		ended <- err
+	}()
+	more := func(err error) {
+		t.Helper()
+		answer.Store(&err)
+		n := asked.Load()
+		redistest.WaitFor(t, waitAtMost, func() bool { return asked.Load() > n+1 })
+	}
+	more(nil)
+	more(unavailable.Wrap("ask", errors.New("away")))
+	if m := p.Metrics(); m.Connections != 1 {
+		t.Fatalf("got %+v, want one connection", m)
+	}
+	gone := errors.New("logged out")
+	answer.Store(&gone)
+	if err := <-ended; websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
+		t.Errorf("got %v, want status 1008", err)
+	}
+	if err := <-p.ended; err == nil {
+		t.Error("ServeWhile gave no error")
+	}
 }
 
 // The server is killed and comes back: events go on, and everybody is told that some may be missing.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,8 @@ type process struct {
 	*Hub
 	server *httptest.Server
 	ended  chan error // what each Serve gave
+	// may is asked for each connection; nil: nobody is.
+	may atomic.Pointer[func(context.Context) error]
 }
 
 func start(t testing.TB, rdb redis.UniversalClient, onMessage func(context.Context, []byte) (any, error), changes ...func(*Config)) *process {
@@ -38,7 +41,12 @@ func start(t testing.TB, rdb redis.UniversalClient, onMessage func(context.Conte
 	}
 	p := &process{Hub: hub, ended: make(chan error, 1000)}
 	p.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.ended <- hub.Serve(w, r, strings.TrimPrefix(r.URL.Path, "/"), onMessage)
+		session := strings.TrimPrefix(r.URL.Path, "/")
+		if may := p.may.Load(); may != nil {
+			p.ended <- hub.ServeWhile(w, r, session, *may, onMessage)
+			return
+		}
+		p.ended <- hub.Serve(w, r, session, onMessage)
 	}))
 	t.Cleanup(func() {
 		if err := hub.Close(); err != nil {
