@@ -194,4 +194,3 @@ func ok(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
-
