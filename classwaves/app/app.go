@@ -65,7 +65,7 @@ func (a *App) start(ctx context.Context) (err error) {
 	if err := a.openStores(ctx); err != nil {
 		return err
 	}
-	handler, err := a.openServices()
+	api, err := a.openServices()
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (a *App) start(ctx context.Context) (err error) {
 		return fmt.Errorf("classwaves: %w", err)
 	}
 	a.server = &http.Server{
-		Handler:           handler,
+		Handler:           api,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -83,7 +83,7 @@ func (a *App) start(ctx context.Context) (err error) {
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
-	for _, run := range []func(context.Context) error{a.sessions.Run, a.analytics.Run} {
+	for _, run := range []func(context.Context) error{a.sessions.Run, a.analytics.Run, api.Run} {
 		a.work.Go(func() { a.report(run(background)) })
 	}
 	a.work.Go(func() { a.report(a.server.Serve(a.listener)) })
@@ -110,7 +110,7 @@ func (a *App) openStores(ctx context.Context) (err error) {
 }
 
 // openServices makes the seven services and the API over them. They share one client.
-func (a *App) openServices() (http.Handler, error) {
+func (a *App) openServices() (*httpapi.API, error) {
 	log, stats := a.c.Logger, a.migration.Stats
 	addr := ratelimit.ClientAddr(a.c.TrustedProxies)
 	tokens, err := csrf.New(csrf.Config{Redis: a.redis})

@@ -90,6 +90,7 @@ type API struct {
 	log     *slog.Logger
 	handler http.Handler
 	metrics *requestMetrics
+	owed    owed
 }
 
 // New makes the handler.

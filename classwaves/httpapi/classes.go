@@ -101,20 +101,6 @@ func (a *API) createSession(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// invalidate tells the query cache that a class session has changed. A failure is counted and logged
-// there: the request has done what it was for.
-func (a *API) invalidate(ctx context.Context, id, teacher string) {
-	err := a.c.Queries.Invalidate(ctx,
-		querycache.Scope{Type: querycache.SessionDetail, Prefix: id, Tags: []string{tagOfSession(id)}},
-		querycache.Scope{Type: querycache.GroupStatus, Prefix: id, Tags: []string{tagOfSession(id)}},
-		querycache.Scope{Type: querycache.SessionList, Prefix: teacher, Tags: []string{tagOfTeacher(teacher)}},
-		querycache.Scope{Type: querycache.DashboardMetrics, Prefix: teacher, Tags: []string{tagOfTeacher(teacher)}},
-	)
-	if err != nil {
-		a.log.WarnContext(ctx, "query cache not invalidated", "request_id", requestID(ctx), "error", err)
-	}
-}
-
 // pageSize is how many class sessions a list shows at once.
 const pageSize = 50
 

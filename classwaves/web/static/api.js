@@ -11,7 +11,19 @@ export class Refused extends Error {
   }
 }
 
+// call asks the API. Where the session has another token by now, it is fetched, and the request sent
+// once more.
 export async function call(method, path, body) {
+  try {
+    return await ask(method, path, body);
+  } catch (err) {
+    if (!(err instanceof Refused) || err.code !== "CSRF_TOKEN_INVALID") throw err;
+    setToken((await ask("GET", "/api/v1/me")).csrfToken);
+    return ask(method, path, body);
+  }
+}
+
+async function ask(method, path, body) {
   const headers = {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (method !== "GET") headers["X-CSRF-Token"] = token;
