@@ -9,7 +9,7 @@ type RouteOf struct {
 // Routes is the table of routes.
 func Routes() (out []RouteOf) {
 	for _, r := range new(API).routes() {
-		out = append(out, RouteOf{r.method, r.pattern, r.access == teacher, unsafe(r.method)})
+		out = append(out, RouteOf{r.method, r.pattern, r.teacher, unsafe(r.method)})
 	}
 	return out
 }

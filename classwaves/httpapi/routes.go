@@ -12,21 +12,11 @@ import (
 type route struct {
 	method, pattern string
 	handler         handler
-	access          access
+	teacher         bool             // needs a login, and with an unsafe method the session's CSRF token
 	limit           *ratelimit.Limit // of the address beside the general one, nil: none
 	open            bool             // may stay open: no limit of time
 	unlimited       bool             // for probes: not even the general limit of the address
 }
-
-// access is who may use a route.
-type access int
-
-const (
-	// anybody needs no login.
-	anybody access = iota
-	// teacher needs a login, and with an unsafe method the session's CSRF token.
-	teacher
-)
 
 // handler answers a request, or says why it cannot.
 type handler func(w http.ResponseWriter, r *http.Request) error
@@ -35,19 +25,19 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 func (a *API) routes() []route {
 	return []route{
 		{method: "POST", pattern: "/api/v1/login", handler: a.login, limit: &a.c.Limits.Auth},
-		{method: "POST", pattern: "/api/v1/logout", handler: a.logout, access: teacher},
-		{method: "POST", pattern: "/api/v1/logout-everywhere", handler: a.logoutEverywhere, access: teacher},
-		{method: "GET", pattern: "/api/v1/me", handler: a.me, access: teacher},
+		{method: "POST", pattern: "/api/v1/logout", handler: a.logout, teacher: true},
+		{method: "POST", pattern: "/api/v1/logout-everywhere", handler: a.logoutEverywhere, teacher: true},
+		{method: "GET", pattern: "/api/v1/me", handler: a.me, teacher: true},
 
-		{method: "POST", pattern: "/api/v1/sessions", handler: a.createSession, access: teacher},
-		{method: "GET", pattern: "/api/v1/sessions", handler: a.listSessions, access: teacher},
-		{method: "GET", pattern: "/api/v1/sessions/{session}", handler: a.sessionDetail, access: teacher},
-		{method: "POST", pattern: "/api/v1/sessions/{session}/start", handler: a.startSession, access: teacher},
-		{method: "POST", pattern: "/api/v1/sessions/{session}/pause", handler: a.pauseSession, access: teacher},
-		{method: "POST", pattern: "/api/v1/sessions/{session}/end", handler: a.endSession, access: teacher},
-		{method: "GET", pattern: "/api/v1/sessions/{session}/analytics", handler: a.sessionAnalytics, access: teacher},
-		{method: "GET", pattern: "/api/v1/sessions/{session}/groups", handler: a.groupStatus, access: teacher},
-		{method: "GET", pattern: "/api/v1/dashboard", handler: a.dashboard, access: teacher},
+		{method: "POST", pattern: "/api/v1/sessions", handler: a.createSession, teacher: true},
+		{method: "GET", pattern: "/api/v1/sessions", handler: a.listSessions, teacher: true},
+		{method: "GET", pattern: "/api/v1/sessions/{session}", handler: a.sessionDetail, teacher: true},
+		{method: "POST", pattern: "/api/v1/sessions/{session}/start", handler: a.startSession, teacher: true},
+		{method: "POST", pattern: "/api/v1/sessions/{session}/pause", handler: a.pauseSession, teacher: true},
+		{method: "POST", pattern: "/api/v1/sessions/{session}/end", handler: a.endSession, teacher: true},
+		{method: "GET", pattern: "/api/v1/sessions/{session}/analytics", handler: a.sessionAnalytics, teacher: true},
+		{method: "GET", pattern: "/api/v1/sessions/{session}/groups", handler: a.groupStatus, teacher: true},
+		{method: "GET", pattern: "/api/v1/dashboard", handler: a.dashboard, teacher: true},
 
 		{method: "POST", pattern: "/api/v1/join", handler: a.join, limit: &a.c.Limits.Join},
 		{method: "GET", pattern: "/api/v1/live/{session}", handler: a.socket, open: true},
@@ -90,14 +80,14 @@ func (a *API) assemble() (http.Handler, error) {
 // before puts a route's own steps before its handler.
 func (a *API) before(rt route) http.Handler {
 	h := a.handle(rt.handler)
-	if rt.access == teacher {
+	if rt.teacher {
 		if unsafe(rt.method) {
 			h = a.c.Limiter.Middleware(a.c.Limits.Write, a.teacherID, a.handle(tooMany))(h)
 			h = a.c.CSRF.Middleware(a.sessionID, a.refuseCSRF)(h)
 		}
 		h = a.authenticated(h)
 	}
-	if rt.access == teacher || rt.pattern == "/api/v1/login" || rt.open {
+	if rt.teacher || rt.pattern == "/api/v1/login" || rt.open {
 		h = a.c.Sessions.Middleware(h)
 	}
 	if rt.limit != nil {
