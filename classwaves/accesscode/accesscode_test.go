@@ -255,3 +255,26 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// An old process gave s1's code to s2 and left s1's own key behind: s1 has no code any more, whatever
+// that key says, and ending s1 takes nothing from s2.
+func TestCodeThatWasReassignedByAnOldProcess(t *testing.T) {
+	rdb, d := redistest.Shared(t).Client(), newDirectory()
+	c := newCodes(t, rdb, d)
+	c.Draw(inTurn("AAAAAA", "CCCCCC"))
+	put(t, rdb, codeKey(t, "AAAAAA"), "s2")
+	put(t, rdb, sessionKey(t, "s2"), "AAAAAA")
+	put(t, rdb, sessionKey(t, "s1"), "AAAAAA")
+	if got := create(t, c, "s1"); got != "CCCCCC" {
+		t.Errorf("s1 was given %q, which is s2's", got)
+	}
+	put(t, rdb, sessionKey(t, "s1"), "AAAAAA")
+	release(t, c, "s1")
+	wantPair(t, rdb, "s2", "AAAAAA")
+	if got := resolve(t, c, "AAAAAA"); got != "s2" {
+		t.Errorf("the code leads to %q, want s2", got)
+	}
+	if got := held(t, rdb, sessionKey(t, "s1")); got != "" {
+		t.Errorf("the ended session still holds %q", got)
+	}
+}

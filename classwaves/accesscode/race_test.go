@@ -257,3 +257,34 @@ func (d *directory) crashAt(op string, n int, after bool) {
 		}
 	})
 }
+
+// A reader comes between the two steps of a release: the directory still says s1, and the reader writes
+// the pair that Redis had just forgotten.
+func TestReaderDuringARelease(t *testing.T) {
+	const code = "AAAAAA"
+	s, d := redistest.Shared(t), newDirectory()
+	rdb := s.Client()
+	releasing, reading := newCodes(t, s.Client(), d), newCodes(t, s.Client(), d)
+	releasing.Draw(inTurn(code))
+	create(t, releasing, "s1")
+	reached, resume := d.pauseAt(t, "ReleaseCode", 1, false)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := releasing.Release(t.Context(), "s1"); err != nil {
+			t.Error(err)
+		}
+	}()
+	<-reached
+	wantNone(t, rdb, "s1", code)
+	if got := resolve(t, reading, code); got != "s1" {
+		t.Errorf("before it is free the code leads to %q", got)
+	}
+	wantPair(t, rdb, "s1", code)
+	resume()
+	<-done
+	wantNone(t, rdb, "s1", code)
+	if got := resolve(t, reading, code); got != "" {
+		t.Errorf("the released code leads to %q", got)
+	}
+}
