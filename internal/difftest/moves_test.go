@@ -35,7 +35,7 @@ func (r *run) serve(s step) (problem string, err error) {
 
 // untilGone waits until a key that expires is gone for both sides.
 func (r *run) untilGone(s step) error {
-	deadline := time.Now().Add(replyWithin)
+	deadline := time.Now().Add(r.setting.within())
 	for _, side := range []struct {
 		p   peer
 		key string

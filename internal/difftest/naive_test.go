@@ -52,7 +52,7 @@ func TestFindsTheMissingCommand(t *testing.T) {
 	} {
 		dial := func(i int) peer {
 			rules := w.rules(without.p.phases[i], without.p.phases[i])
-			return newWire(newEngine(&sabotage{Conn: dialBare(t, w.engine), command: without.command}, rules))
+			return broken(newEngine(&sabotage{Conn: dialBare(t, w.engine), command: without.command}, rules))
 		}
 		w.mustFind(t, base, without.p.String()+" without "+without.command, func(uint64) setting {
 			return setting{a: without.p, b: without.p, dial: dial}
@@ -66,7 +66,7 @@ func TestFindsTheNaiveDualWrite(t *testing.T) {
 	w := newWorld(t)
 	p := pair{phase.Mirror, [2]phase.Phase{phase.Dual, phase.Dual}}
 	w.mustFind(t, baseSeed(t), "naive dual write", func(uint64) setting {
-		return setting{a: p, b: p, dial: func(int) peer { return &naive{wire: newWire(dialBare(t, w.engine))} }}
+		return setting{a: p, b: p, dial: func(int) peer { return &naive{wire: broken(dialBare(t, w.engine))} }}
 	})
 }
 
@@ -76,7 +76,7 @@ func (w *world) mustFind(t *testing.T, base uint64, what string, of func(seed ui
 	for i := range unsafeRuns {
 		rng := rand.New(rand.NewPCG(base, uint64(i)|1<<61))
 		s := of(rng.Uint64())
-		s.protos, s.load = [2]int{2, 2}, rng.Uint64()
+		s.wrong, s.protos, s.load = true, [2]int{2, 2}, rng.Uint64()
 		f, err := w.runSequence(s, newGenerator(w, base, false).sequence(rng, i), newCounts())
 		if err != nil {
 			t.Fatal(err)
@@ -87,6 +87,13 @@ func (w *world) mustFind(t *testing.T, base uint64, what string, of func(seed ui
 		}
 	}
 	t.Errorf("%s: %d sequences found nothing", what, unsafeRuns)
+}
+
+// broken is a peer that may never answer.
+func broken(conn net.Conn) *wire {
+	w := newWire(conn)
+	w.within = brokenWithin
+	return w
 }
 
 // sabotage puts TOUCH, which does nothing, in the place of a command on its way to the server.

@@ -12,8 +12,12 @@ import (
 	"github.com/classwaves/rekey/internal/resp"
 )
 
-// replyWithin bounds the wait for a reply.
-const replyWithin = 10 * time.Second
+const (
+	// replyWithin bounds the wait for a reply.
+	replyWithin = 10 * time.Second
+	// brokenWithin bounds it where a reply may never come, because the engine was broken on purpose.
+	brokenWithin = time.Second
+)
 
 // peer is what commands are sent to: the bare server, the engine, or a naive rewriting.
 type peer interface {
@@ -24,11 +28,14 @@ type peer interface {
 
 // wire is a peer at the other end of a connection.
 type wire struct {
-	conn net.Conn
-	r    *bufio.Reader
+	conn   net.Conn
+	r      *bufio.Reader
+	within time.Duration // bounds the wait for a reply
 }
 
-func newWire(conn net.Conn) *wire { return &wire{conn: conn, r: bufio.NewReader(conn)} }
+func newWire(conn net.Conn) *wire {
+	return &wire{conn: conn, r: bufio.NewReader(conn), within: replyWithin}
+}
 
 func dialBare(t testing.TB, s *redistest.Server) net.Conn {
 	t.Helper()
@@ -56,7 +63,7 @@ func (w *wire) sendAll(commands [][]string) error {
 	for _, words := range commands {
 		b = resp.AppendCommand(b, asArgs(words...)...)
 	}
-	if err := w.conn.SetDeadline(time.Now().Add(replyWithin)); err != nil {
+	if err := w.conn.SetDeadline(time.Now().Add(w.within)); err != nil {
 		return fmt.Errorf("set a deadline: %w", err)
 	}
 	_, err := w.conn.Write(b)

@@ -21,8 +21,17 @@ type setting struct {
 	vectors   bool
 	twoCopies bool // the data lie under both names wherever they may
 	full      bool // no memory is left on either server
+	wrong     bool // the side that is compared is wrong on purpose
 	// dial opens connection i of the side that is compared with the bare server; nil: the engine.
 	dial func(i int) peer
+}
+
+// within bounds the wait for what must come. From a side that is wrong on purpose it may never come.
+func (s setting) within() time.Duration {
+	if s.wrong {
+		return brokenWithin
+	}
+	return replyWithin
 }
 
 func (s setting) String() string {
@@ -137,7 +146,9 @@ func (w *world) begin(s setting, c *counts) (*run, error) {
 			r.other[i] = s.dial(i)
 		} else {
 			r.rules[i] = w.rules(s.a.phases[i], s.b.phases[i])
-			r.other[i] = dialEngine(w.t, w.engine, r.rules[i])
+			engine := dialEngine(w.t, w.engine, r.rules[i])
+			engine.within = s.within()
+			r.other[i] = engine
 		}
 		for _, p := range []peer{r.bare[i], r.other[i]} {
 			if _, err := ask(p, "hello", strconv.Itoa(s.protos[i])); err != nil {
