@@ -30,7 +30,8 @@ var ErrConfig = errors.New("csrf: configuration")
 
 // Config is what [New] wants to know.
 type Config struct {
-	// Redis is where tokens are kept. Required.
+	// Redis is where tokens are kept. Required. Make it with ContextTimeoutEnabled. Of a *redis.Client without
+	// it a copy is used whose reads end with the Timeout, and which has none of its hooks.
 	Redis redis.UniversalClient
 	// Timeout is how long Redis has for an answer. Default 1 s.
 	Timeout time.Duration
@@ -71,7 +72,15 @@ func New(cfg Config) (*Tokens, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Tokens{cfg: cfg, rdb: cfg.Redis, metrics: newMetrics()}, nil
+	return &Tokens{cfg: cfg, rdb: bounded(cfg.Redis, cfg.Timeout), metrics: newMetrics()}, nil
+}
+
+// bounded is a client whose reads end with the timeout. By default a context does not end them.
+func bounded(client redis.UniversalClient, timeout time.Duration) redis.UniversalClient {
+	if single, ok := client.(*redis.Client); ok && !single.Options().ContextTimeoutEnabled {
+		return single.WithTimeout(timeout) // on the same connections
+	}
+	return client
 }
 
 // Token returns the session's token, and makes it if there is none.

@@ -41,7 +41,15 @@ type cache struct {
 }
 
 func newCache(cfg *Config, r *ring, h *health) *cache {
-	return &cache{cfg: cfg, rdb: cfg.Redis, ring: r, breaker: newBreaker("cache"), health: h}
+	return &cache{cfg: cfg, rdb: bounded(cfg.Redis, cfg.CacheTimeout), ring: r, breaker: newBreaker("cache"), health: h}
+}
+
+// bounded is a client whose reads end with the timeout. By default a context does not end them.
+func bounded(client redis.UniversalClient, timeout time.Duration) redis.UniversalClient {
+	if single, ok := client.(*redis.Client); ok && !single.Options().ContextTimeoutEnabled {
+		return single.WithTimeout(timeout) // on the same connections
+	}
+	return client
 }
 
 // do runs one step on Redis. A Redis that failed several times in a row is left alone for a second.

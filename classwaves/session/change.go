@@ -12,6 +12,11 @@ import (
 // create makes a session: in the database first, which orders the teacher's logins and ends the
 // oldest, and then in Redis. It succeeds without Redis, not without the database.
 func (s *Sessions) create(ctx context.Context, id string, c content) (content, error) {
+	done, err := s.turns.take(ctx, c.Teacher)
+	if err != nil {
+		return content{}, err
+	}
+	defer done()
 	ctx = context.WithoutCancel(ctx) // a client that goes away does not leave half a login
 	sealedID, err := s.ring.sealID(id)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -233,7 +234,10 @@ func TestNaiveRefreshRevives(t *testing.T) {
 }
 
 // holdHook holds a client's refresh until the test lets it go.
-type holdHook struct{ arrived, release chan struct{} }
+type holdHook struct {
+	on               *atomic.Bool
+	arrived, release chan struct{}
+}
 
 func (h holdHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (h holdHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
@@ -241,7 +245,7 @@ func (h holdHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 }
 func (h holdHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(c context.Context, cmd redis.Cmder) error {
-		if cmd.Name() == "evalsha" {
+		if cmd.Name() == "evalsha" && h.on.Load() {
 			h.arrived <- struct{}{}
 			<-h.release
 		}
@@ -256,11 +260,12 @@ func TestRefreshOfAnEndedSession(t *testing.T) {
 		server := redistest.Shared(t)
 		backing := session.NewMemory()
 		eager := func(c *session.Config) { c.RefreshEvery = time.Nanosecond }
-		held := server.Client()
+		held := server.Client(func(o *redis.Options) { o.ContextTimeoutEnabled = true }) // used as it is, with its hook
+		hook := holdHook{new(atomic.Bool), make(chan struct{}), make(chan struct{})}
+		held.AddHook(hook)
 		slow, quick := start(t, held, backing, eager), start(t, server.Client(), backing)
 		b := loggedIn(t, quick, "anna")
-		hook := holdHook{make(chan struct{}), make(chan struct{})}
-		held.AddHook(hook)
+		hook.on.Store(true)
 		status := make(chan int)
 		go func() {
 			code, _ := b.copy().get(slow, "/me")

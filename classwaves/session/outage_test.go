@@ -251,7 +251,7 @@ func TestDatabaseHangs(t *testing.T) {
 func TestRedisHangs(t *testing.T) {
 	server := redistest.Start(t)
 	backing := sqlite(t)
-	p := start(t, server.Client(impatient), backing, func(c *session.Config) { c.CacheTimeout = 50 * time.Millisecond })
+	p := start(t, server.Client(impatient), backing, func(c *session.Config) { c.CacheTimeout = 200 * time.Millisecond })
 	b, out := loggedIn(t, p, "anna"), loggedIn(t, p, "anna")
 	server.Pause()
 	b.want(t, p, "/me", http.StatusOK)

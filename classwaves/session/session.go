@@ -41,7 +41,8 @@ type Session struct {
 
 // Config is what [New] wants to know.
 type Config struct {
-	// Redis is the cache. Required.
+	// Redis is the cache. Required. Make it with ContextTimeoutEnabled. Of a *redis.Client without
+	// it a copy is used whose reads end with the CacheTimeout, and which has none of its hooks.
 	Redis redis.UniversalClient
 	// Backing is the database. Required; [NewMemory] is one for a single process.
 	Backing Backing
@@ -91,6 +92,7 @@ type Sessions struct {
 	queue   *queue
 	metrics *metrics
 	settler settler
+	turns   turns
 
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -112,6 +114,7 @@ func New(cfg Config) (*Sessions, error) {
 	s.health = newHealth(cfg.Logger)
 	s.cache = newCache(&s.cfg, keyRing, s.health)
 	s.db = newDatabase(&s.cfg)
+	s.turns = newTurns()
 	s.settler = settler{seen: map[string]sighting{}, linger: clearLinger}
 	// Not scs.New: it starts a store in memory whose goroutine nobody can stop.
 	s.scs = &scs.SessionManager{
