@@ -3,7 +3,7 @@
 //
 //	cache, err := querycache.New(querycache.Config{Redis: client, Epochs: true})
 //	detail, err := querycache.Load(ctx, cache, querycache.Entry{
-//		Type: querycache.SessionDetail, Key: id, Tags: []string{"session:" + id},
+//		Type: querycache.SessionDetail, Key: id, Tags: []string{"class:" + id},
 //	}, func(ctx context.Context) (Detail, error) { return db.Detail(ctx, id) })
 //
 // # States of an entry

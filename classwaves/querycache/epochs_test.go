@@ -68,7 +68,7 @@ func TestACounterStartsAtRandomBeforeTheLoaderRuns(t *testing.T) {
 func TestAnInvalidationMovesACounterByOne(t *testing.T) {
 	rdb := redistest.Shared(t).Client()
 	c := newCache(t, rdb)
-	counter := counterOf(t, "session:s1")
+	counter := counterOf(t, "class:s1")
 	must(t, rdb.Set(t.Context(), counter, 1<<40, 0).Err())
 	must(t, c.Invalidate(t.Context(), changed, changed)) // a tag twice is one
 	if got := rdb.Get(t.Context(), counter).Val(); got != strconv.Itoa(1<<40+1) {
@@ -80,7 +80,7 @@ func TestAnInvalidationMovesACounterByOne(t *testing.T) {
 // before comes back is counted by the caller.
 func evictAndBump(t *testing.T, rdb *redis.Client, bump func() error, comesBack func() bool) (back int) {
 	t.Helper()
-	must(t, rdb.Del(t.Context(), counterOf(t, "session:s1")).Err())
+	must(t, rdb.Del(t.Context(), counterOf(t, "class:s1")).Err())
 	if comesBack() {
 		back++
 	}
@@ -101,7 +101,7 @@ func TestAnEvictedCounterNeverBringsAnOldEntryBack(t *testing.T) {
 		must(t, err)
 		return found
 	}
-	counter := counterOf(t, "session:s1")
+	counter := counterOf(t, "class:s1")
 	for _, bump := range []struct {
 		name string
 		bump func() error
@@ -127,7 +127,7 @@ func TestAnEvictedCounterNeverBringsAnOldEntryBack(t *testing.T) {
 // The naive counter starts at 1: an entry that was filled at 3 is back after three invalidations.
 func TestANaiveCounterBringsAnOldEntryBack(t *testing.T) {
 	rdb := redistest.Shared(t).Client()
-	counter := counterOf(t, "session:s1")
+	counter := counterOf(t, "class:s1")
 	must(t, rdb.Set(t.Context(), counter, 3, 0).Err())
 	stored := rdb.Get(t.Context(), counter).Val() // the version in the entry
 	back := evictAndBump(t, rdb,
@@ -141,7 +141,7 @@ func TestANaiveCounterBringsAnOldEntryBack(t *testing.T) {
 func TestBrokenCountersAreMendedAndInvalidate(t *testing.T) {
 	rdb := redistest.Shared(t).Client()
 	c := newCache(t, rdb)
-	counter := counterOf(t, "session:s1")
+	counter := counterOf(t, "class:s1")
 	for _, poison := range []func(p redis.Pipeliner){
 		func(p redis.Pipeliner) { p.Set(t.Context(), counter, "no number", 0) },
 		func(p redis.Pipeliner) { p.Set(t.Context(), counter, "0", 0) },
@@ -175,7 +175,7 @@ func TestAFullServerStillInvalidates(t *testing.T) {
 		s := redistest.Start(t)
 		rdb := s.Client()
 		c, src := newCache(t, rdb, epochs), newSource("v1")
-		other := Entry{Type: SessionDetail, Key: "s2", Tags: []string{"session:s2"}}
+		other := Entry{Type: SessionDetail, Key: "s2", Tags: []string{"class:s2"}}
 		mustGet(t, c, detail, src.load, "v1")
 		mustGet(t, c, other, src.load, "v1")
 		must(t, rdb.ConfigSet(t.Context(), "maxmemory", "1").Err())

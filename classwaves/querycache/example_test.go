@@ -29,7 +29,7 @@ func Example() {
 
 	type session struct{ Title string }
 	database := session{"Waves"}
-	entry := querycache.Entry{Type: querycache.SessionDetail, Key: "s1", Tags: []string{"session:s1", "teacher:t1"}}
+	entry := querycache.Entry{Type: querycache.SessionDetail, Key: "s1", Tags: []string{"class:s1", "teacher:t1"}}
 	show := func() {
 		s, err := querycache.Load(context.Background(), cache, entry, func(context.Context) (session, error) {
 			fmt.Println("asking the database")
@@ -42,7 +42,7 @@ func Example() {
 
 	database.Title = "Tides"
 	err = cache.Invalidate(context.Background(), querycache.Scope{
-		Type: querycache.SessionDetail, Prefix: "s1", Tags: []string{"session:s1"},
+		Type: querycache.SessionDetail, Prefix: "s1", Tags: []string{"class:s1"},
 	})
 	fmt.Println("invalidated:", err)
 	show()

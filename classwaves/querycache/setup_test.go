@@ -22,10 +22,10 @@ func TestMain(m *testing.M) {
 	redistest.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
-var detail = Entry{Type: SessionDetail, Key: "s1", Tags: []string{"teacher:t1", "session:s1"}}
+var detail = Entry{Type: SessionDetail, Key: "s1", Tags: []string{"teacher:t1", "class:s1"}}
 
 // changed is the scope of detail, in both ways.
-var changed = Scope{Type: SessionDetail, Prefix: "s1", Tags: []string{"session:s1"}}
+var changed = Scope{Type: SessionDetail, Prefix: "s1", Tags: []string{"class:s1"}}
 
 // newCache is a process: a cache of its own over a client, without jitter.
 func newCache(t testing.TB, rdb redis.UniversalClient, change ...func(*Config)) *Cache {
