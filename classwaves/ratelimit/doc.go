@@ -22,8 +22,9 @@
 // for each subject (golang.org/x/time/rate) of the same points over the same window, and blocks as
 // Redis does. It begins full, because an outage is no reason to refuse anybody; it knows of the blocks
 // that this process has seen in Redis, because an outage is no reason to pardon anybody either. Its
-// memory is bounded: the subjects that were idle longest are forgotten. What passes in an outage is
-// at most the limit for each process.
+// memory is bounded: the subjects that were idle longest are forgotten. In an outage each process lets
+// a subject pass as often at once as the limit says; a patient subject, which never exceeds it, gets
+// its points back in the course of a window and not at its end.
 //
 // # Failures
 //
