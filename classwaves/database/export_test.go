@@ -2,6 +2,7 @@ package database
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 
 	"github.com/pressly/goose/v3"
@@ -73,3 +74,6 @@ func (db *DB) Explain(ctx context.Context, question string) (string, error) {
 	})
 	return strings.Join(steps, "\n"), err
 }
+
+// Bare is what statements that read go to.
+func (db *DB) Bare() *sql.DB { return db.reads }
