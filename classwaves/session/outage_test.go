@@ -1,8 +1,10 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -361,6 +363,44 @@ func hashesOf(t testing.TB, rdb *redis.Client) (hashes []string) {
 		hashes = append(hashes, session.HashID(id))
 	}
 	return hashes
+}
+
+// TestOutagesAreLoggedOnce: at their beginning and their end, without ids.
+func TestOutagesAreLoggedOnce(t *testing.T) {
+	server := redistest.Start(t, keeps)
+	backing := sqlite(t)
+	var log bytes.Buffer
+	p := start(t, server.Client(impatient), backing, func(c *session.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	b := loggedIn(t, p, "anna")
+	id := b.cookie
+	for range 2 {
+		server.Kill()
+		for range 10 {
+			b.want(t, p, "/me", http.StatusOK)
+		}
+		backing.down.Store(true)
+		for range 10 {
+			b.want(t, p, "/me", http.StatusServiceUnavailable)
+		}
+		backing.down.Store(false)
+		server.Restart()
+		trusts(t, p)
+	}
+	for _, message := range []string{
+		"the session cache is unavailable", "the session cache is whole again",
+		"the database of sessions is unavailable", "the database of sessions is back",
+	} {
+		if n := strings.Count(log.String(), message); n != 2 {
+			t.Errorf("%q was logged %d times in 2 outages", message, n)
+		}
+	}
+	for _, secret := range []string{id, session.HashID(id), "anna"} {
+		if strings.Contains(log.String(), secret) {
+			t.Error("an identifier was logged")
+		}
+	}
 }
 
 // TestCallerGoesAway is no outage: nothing becomes suspect, and the answer is not "absent".
