@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,9 +24,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"crypto/rand"
-	"encoding/base64"
 
 	"github.com/classwaves/rekey/classwaves"
 	"github.com/classwaves/rekey/classwaves/load"
@@ -67,8 +66,10 @@ const size = 4
 // two cores wants them.
 var loadLimits = []string{"general=1000000/1h/1h", "auth=1000/1h/1h", "write=1000000/1h/1h", "join=20/1h/1h"}
 
-// probe is the limit that is spent.
-var probe = load.Probe{Limit: "join", Points: 20, Window: time.Hour, Block: time.Hour, Users: 4}
+// probe is the limit that is spent, by some in no time and by others in as long as the test takes.
+func probe(over time.Duration) []load.Probe {
+	return []load.Probe{{Limit: "join", Points: 20, Window: time.Hour, Block: time.Hour, Users: 5, Over: over}}
+}
 
 // newFleet starts the stores and no server.
 func newFleet(t *testing.T, gated bool, config ...string) *fleet {
@@ -279,14 +280,18 @@ func (f *fleet) names() (legacy, target int) {
 	return legacy, target
 }
 
-// metric sums a metric over its labels and all servers.
-func (f *fleet) metric(name string) (sum float64) {
+// metric sums a metric over all servers and over its labels; where labels are given, over those with them.
+func (f *fleet) metric(name string, labels ...string) (sum float64) {
 	f.t.Helper()
 	for _, p := range f.processes {
 		err := p.get("/metrics", func(r *http.Response) error {
 			lines := bufio.NewScanner(r.Body)
 			for lines.Scan() {
-				if rest, ok := strings.CutPrefix(lines.Text(), name); ok && (rest[0] == '{' || rest[0] == ' ') {
+				rest, ok := strings.CutPrefix(lines.Text(), name)
+				for _, l := range labels {
+					ok = ok && strings.Contains(rest, l)
+				}
+				if ok && (rest[0] == '{' || rest[0] == ' ') {
 					v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
 					if err != nil {
 						return err

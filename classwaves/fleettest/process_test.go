@@ -134,6 +134,31 @@ func (p *process) enter(t *testing.T, f *fleet, at stage) {
 	}
 }
 
+// held gives the process flags whose gate is not proven: it says so and stays where it is. It follows
+// when the gate is proven.
+func (p *process) held(t *testing.T, f *fleet, at, to stage) {
+	t.Helper()
+	before := f.metric("rekey_held_total")
+	p.write(t, to)
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	err := poll(stepWithin, "be held by a gate", func() (bool, error) { return f.metric("rekey_held_total") > before, nil })
+	if err != nil {
+		t.Fatalf("server %d: %v\n%s", p.n, err, p.tail())
+	}
+	m, err := p.metrics()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range f.plan.Rules {
+		// The limiter's step has no gate.
+		if got, want := m.Phases[r.Name], at.cache.String(); r.Strategy == phase.Mirror && got != want {
+			t.Errorf("server %d: rule %s is in %s without its gate's proof, want %s", p.n, r.Name, got, want)
+		}
+	}
+}
+
 // reached waits until every rule of the process is in its phase.
 func (p *process) reached(f *fleet, at stage) error {
 	return poll(stepWithin, fmt.Sprintf("go to %v", at), func() (bool, error) {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/classwaves/rekey/classwaves/database/databasetest"
 	"github.com/classwaves/rekey/internal/redistest"
 )
@@ -27,12 +29,17 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	built = dir
-	// redistest.Main ends the process, so the directory goes away with the last test that is run.
-	code := 0
-	func() {
-		defer os.RemoveAll(dir)
-		code = m.Run()
-	}()
+	code := m.Run()
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintf(os.Stderr, "after all tests: %v\n", err)
+			code = 1
+		}
+	}
 	os.Exit(code)
 }
 

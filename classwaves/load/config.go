@@ -51,6 +51,9 @@ type Probe struct {
 	Window, Block time.Duration
 	// Users is how many addresses do so at the same time, each at another pace; default 3.
 	Users int
+	// Over is how long the slowest of them takes to spend it; default 9/10 of the play, and at most 8/10
+	// of the window.
+	Over time.Duration
 }
 
 // ParseProbe reads NAME=POINTS/WINDOW/BLOCK, the form in which the server takes its limits.
@@ -80,7 +83,7 @@ func (p *Probe) check() error {
 	if p.Limit != "auth" && p.Limit != "join" {
 		return fmt.Errorf("load: limit %q is none that can be probed; those are auth and join", p.Limit)
 	}
-	if p.Points < 1 || p.Points > 99 || p.Window < time.Second || p.Block < time.Second || p.Users < 0 {
+	if p.Points < 1 || p.Points > 99 || p.Window < time.Second || p.Block < time.Second || p.Users < 0 || p.Over < 0 {
 		return fmt.Errorf("load: probe of %s: it wants 1 to 99 points, and a window and a block of at least a second", p.Limit)
 	}
 	if p.Users == 0 {

@@ -20,7 +20,10 @@ type prober struct {
 func (g *Generator) newProber(p Probe, probe, user int) *prober {
 	// A window must not end in between.
 	over := p.Window * 8 / 10
-	if g.c.Duration > 0 {
+	switch {
+	case p.Over > 0:
+		over = min(over, p.Over)
+	case g.c.Duration > 0:
 		over = min(over, g.c.Duration*9/10)
 	}
 	share := float64(user+1) / float64(p.Users)

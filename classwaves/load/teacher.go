@@ -22,6 +22,7 @@ type teacher struct {
 	over    []*class  // some that have ended
 	all     []*class  // the newest ones, in the order of their creation
 	unsure  bool      // an answer left open which logins live
+	final   bool      // this is the last look
 }
 
 // taught is a class session that goes on, with what its teacher hears of it.
@@ -221,6 +222,7 @@ func (t *teacher) recover(ctx context.Context) {
 
 // finish looks at everything once more, ends it and logs out.
 func (t *teacher) finish(ctx context.Context) {
+	t.final = true
 	for i := 0; i < 20 && (t.unsure || len(t.account.live) == 0) && ctx.Err() == nil; i++ {
 		t.step(ctx)
 		wait(ctx.Done(), t.g.c.Pause)
