@@ -389,6 +389,24 @@ func (c *Conn) Oldest() uint64 {
 	return c.session.Oldest()
 }
 
+// Abandon gives up what the application holds open under tables before a version; see
+// [Session.Abandon].
+func (c *Conn) Abandon(version uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session.Abandon(version)
+}
+
+// Cut ends the connection with an error for whoever uses it.
+func (c *Conn) Cut(reason error) {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = reason
+	}
+	c.mu.Unlock()
+	_ = c.Close() // the reason is what its user is told
+}
+
 // PhasesChanged tells the connection that its rules' table was replaced. It gives the
 // CLIENT ID of another connection whose client is to be told to forget what it cached
 // by this one, 0 where there is none.

@@ -15,7 +15,9 @@ type multi struct {
 	// doomed: the phases have changed since WATCH, so that what it watched may not be
 	// what must have stood still. EXEC answers nil, also where the phases are the same
 	// again: in between a neighbour may have written the name that was not watched.
-	doomed  bool
+	doomed bool
+	// aborted: it was given up, because the fleet does not wait for it. EXEC answers EXECABORT.
+	aborted bool
 	lines   []queuedLine // what the server has queued
 	answers int          // commands of the application among them
 	effects []func()     // changes of the connection's state when it runs
@@ -140,11 +142,15 @@ func (s *Session) exec(raw []byte) {
 	}
 	e := s.push(kindExec)
 	e.multi = m
-	s.multi, s.watch = nil, nil
-	if m.doomed {
+	s.multi = nil
+	s.endWatch()
+	if m.doomed || m.aborted {
 		e.kind, e.count = kindCapture, 1
-		mute := e.mute
-		e.then = func([]byte) { s.emit(s.nullArray(), mute) }
+		mute, reply := e.mute, s.nullArray()
+		if m.aborted {
+			reply = []byte(errAborted)
+		}
+		e.then = func([]byte) { s.emit(reply, mute) }
 		s.sendText(wireDiscard)
 		return
 	}
@@ -159,10 +165,17 @@ func (s *Session) exec(raw []byte) {
 func (s *Session) discard(raw []byte) {
 	s.push(kindPass)
 	if s.multi != nil {
-		s.multi, s.watch = nil, nil
+		s.multi = nil
+		s.endWatch()
 	}
 	s.forward(raw)
 }
+
+// endWatch forgets the WATCH: EXEC, DISCARD, UNWATCH or RESET ended it.
+func (s *Session) endWatch() { s.watch, s.unwatched = nil, false }
+
+// errAborted answers the EXEC of a transaction that was held open for so long that the fleet went on.
+const errAborted = "-EXECABORT rekey: the phase changed while the transaction was open, and nothing of it was run; send it again\r\n"
 
 // startWatch handles WATCH.
 func (s *Session) startWatch(c *command.Command, use command.Use, raw []byte, args [][]byte) {
@@ -202,7 +215,7 @@ func (s *Session) watchEntry(opened bool) {
 	e.then = func(reply []byte) {
 		s.emit(reply, mute)
 		if reply[0] == '-' && opened && s.watch == table {
-			s.watch = nil
+			s.endWatch()
 		}
 	}
 }

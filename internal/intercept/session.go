@@ -21,6 +21,7 @@ type Session struct {
 	proto      int
 	multi      *multi
 	watch      *Table // the table at the first WATCH, nil without one
+	unwatched  bool   // the WATCH was given up: its EXEC will answer nil
 	tracking   bool
 	prefixes   [][]byte // of client-side caching in broadcasting mode
 	redirect   int64    // CLIENT ID that gets the invalidations, 0: this one
@@ -216,13 +217,25 @@ func (s *Session) Oldest() uint64 {
 	for i := range s.q.size {
 		oldest = min(oldest, s.q.at(i).version)
 	}
-	if s.multi != nil {
+	if s.multi != nil && !s.multi.aborted {
 		oldest = min(oldest, s.multi.table.Version)
 	}
-	if s.watch != nil {
+	if s.watch != nil && !s.unwatched {
 		oldest = min(oldest, s.watch.Version)
 	}
 	return oldest
+}
+
+// Abandon gives up what the application holds open under tables before a version, without the
+// server: the EXEC of its MULTI will answer EXECABORT, that of its WATCH nil. Nothing of either has
+// run, and now nothing will. Commands whose replies have not come stay under way.
+func (s *Session) Abandon(version uint64) {
+	if s.multi != nil && s.multi.table.Version < version {
+		s.multi.aborted = true
+	}
+	if s.watch != nil && s.watch.Version < version {
+		s.unwatched = true
+	}
 }
 
 // forward sends bytes of the client as they are.

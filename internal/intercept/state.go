@@ -50,7 +50,7 @@ func (s *Session) state(c *command.Command, raw []byte, args [][]byte) bool {
 	case "watch":
 		s.startWatch(c, c.Use(args), raw, args)
 	case "unwatch":
-		s.watch = nil
+		s.endWatch()
 		s.pass(raw)
 	case "select":
 		db, err := strconv.Atoi(string(args1(args)))
@@ -143,7 +143,8 @@ func hasWord(args [][]byte, word string) bool {
 
 // reset is what RESET leaves of a connection.
 func (s *Session) reset() {
-	s.db, s.proto, s.multi, s.watch = 0, 2, nil, nil
+	s.db, s.proto, s.multi = 0, 2, nil
+	s.endWatch()
 	s.tracking, s.prefixes, s.redirect, s.replyMode = false, nil, 0, repliesOn
 	s.subs, s.monitoring, s.auth, s.learned = subscriptions{}, false, nil, false
 }
