@@ -38,6 +38,9 @@ type RuleState struct {
 	// says for which target that is.
 	Phase phase.Phase `json:"phase"`
 	Mark  Mark        `json:"mark"`
+	// Epoch is that of the target. Where the records are lost it is what [Target]s are restored with,
+	// under a higher Mark: instances that live follow no other.
+	Epoch string `json:"epoch"`
 	// Behind says, where the target is not reached, what is still under way.
 	Behind    string `json:"behind,omitempty"`
 	Reads     uint64 `json:"reads"`

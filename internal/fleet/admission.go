@@ -1,0 +1,104 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/classwaves/rekey/phase"
+)
+
+func newID() string { return rand.Text() }
+
+// Admit enters a connection, by its CLIENT ID, into the instance's record before it carries a command.
+// enrolled is false for one that may go on without: nothing moves, and the control records cannot be
+// reached or are lost. It must be closed before a rule leaves its parking.
+func (a *Agent) Admit(client int64) (enrolled bool, err error) {
+	a.mu.Lock()
+	id, parked, shut := a.self.ID, a.parked(), a.shut
+	a.mu.Unlock()
+	if shut && !parked {
+		return false, fmt.Errorf("%w: this connection is not admitted before the lease is renewed", ErrLeaseLost)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), a.Plan.Fleet.Renew)
+	defer cancel()
+	err = a.store.Admit(ctx, id, a.connection(client), !parked)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, ErrNoRecord):
+		a.wakeUp() // it joins again, or finds that the records are lost
+		if parked && a.lost(ctx) {
+			return false, nil
+		}
+		return false, fmt.Errorf("%w: this instance was taken for dead and joins the fleet again; try again", ErrLeaseLost)
+	case parked && !errors.Is(err, ErrLeaseLost):
+		return false, nil
+	}
+	return false, err
+}
+
+// parked says whether every rule is parked. The lock is held.
+func (a *Agent) parked() bool {
+	for i := range a.followed {
+		if !a.followed[i].Phase.Parked() || !a.reached[i].Phase.Parked() {
+			return false
+		}
+	}
+	return true
+}
+
+// lost says that there are no control records at all.
+func (a *Agent) lost(ctx context.Context) bool {
+	targets, err := a.store.Targets(ctx)
+	return err == nil && len(targets) == 0
+}
+
+// connection is how a connection is named in the records. A CLIENT ID belongs to one run of a server.
+func (a *Agent) connection(client int64) string {
+	return *a.runID.Load() + ":" + strconv.FormatInt(client, 10)
+}
+
+// Closed tells that a connection which was admitted is gone.
+func (a *Agent) Closed(client int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gone = append(a.gone, a.connection(client))
+}
+
+// LeaseAge is how long ago the renewal in force was begun.
+func (a *Agent) LeaseAge() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.lease.Age(a.Now())
+}
+
+// Acknowledged is the phase of each rule that was reported as reached.
+func (a *Agent) Acknowledged() []phase.Phase {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return phasesOf(a.reached)
+}
+
+// listen wakes the agent when a change is announced, and once a second while nobody could announce it.
+func (a *Agent) listen(ctx context.Context) {
+	sub := a.store.client.Subscribe(ctx, a.store.keys.Events())
+	// A receive ends with its connection, not with the context.
+	defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
+	defer func() { _ = sub.Close() }() // nothing is left to read
+	for ctx.Err() == nil {
+		_, err := sub.Receive(ctx) // a subscription's confirmation is news as well: something may have been missed
+		if err == nil {
+			a.wakeUp()
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pollPause):
+			a.wakeUp()
+		}
+	}
+}

@@ -1,0 +1,251 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey/phase"
+	"github.com/classwaves/rekey/plan"
+)
+
+// Engine is what an agent steers: the connections of its instance. Phases and reasons have one entry
+// for each rule of the plan, in its order.
+type Engine interface {
+	// Follow takes the rules to phases that may stand beside those of now, and returns when no command
+	// of an earlier phase is under way. What holds it up for too long is given up or cut.
+	Follow(ctx context.Context, phases []phase.Phase) error
+	// Shut makes commands of rules answer with an error; "" lets them pass.
+	Shut(reasons []string)
+	// Reset closes all connections, returns when nothing of them can run any more, and takes the rules
+	// to phases however far away they are.
+	Reset(ctx context.Context, phases []phase.Phase, reason error) error
+	// Used counts the reads of a rule, and those that fell back to the legacy name.
+	Used(rule int) (reads, fallbacks uint64)
+	// Behind says what is still under way from an earlier phase, "" where nothing is.
+	Behind() string
+}
+
+// AgentConfig is what an agent is made of.
+type AgentConfig struct {
+	Plan    *plan.Plan
+	Engine  Engine
+	Name    string // of the instance, for people
+	Version string // of the program
+	Logger  *slog.Logger
+	Now     func() time.Time // a clock that does not jump; default time.Now
+}
+
+// Agent is the instance's side of the fleet: it holds the lease, follows the targets and says what was
+// reached. It decides nothing.
+type Agent struct {
+	AgentConfig
+	store *Store
+	runID atomic.Pointer[string] // of the server, for the names of connections
+	wake  chan struct{}
+	stop  context.CancelFunc
+	work  sync.WaitGroup
+
+	mu       sync.Mutex
+	self     Instance
+	lease    Lease
+	followed []Target // by rule, what the engine is at or on its way to; Epoch "": nothing
+	reached  []Target // by rule, what is reported
+	broken   []string // by rule, why its target is not followed
+	shut     bool     // because of the lease
+	why      error    // the renewal that failed last
+	gone     []string // connections that are closed
+	moving   bool     // the engine is on its way
+	// stopMoving ends that and waits for its end; nil before the first time.
+	stopMoving func()
+}
+
+// ErrRestore says that the control records do not fit what the instance or the keys know.
+var ErrRestore = errors.New("rekey: the control records are gone or turned back; look with rekey status and set them with rekey restore-phase")
+
+// StartAgent joins the fleet. The phases that it gives are those to begin with; nothing may have been
+// sent before. Close ends it.
+func StartAgent(ctx context.Context, c AgentConfig) (*Agent, []phase.Phase, error) {
+	o, err := Options(c.Plan.Server)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	a := &Agent{AgentConfig: c, wake: make(chan struct{}, 1), stop: func() {}}
+	o.OnConnect = a.greet
+	o.ReadTimeout, o.WriteTimeout, o.DialTimeout = c.Plan.Fleet.Renew, c.Plan.Fleet.Renew, c.Plan.Fleet.Renew
+	o.ContextTimeoutEnabled = true
+	a.store = NewStore(c.Plan, Client(o, c.Plan.Databases[0]))
+	phases, err := a.join(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, a.store.client.Close())
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	a.stop = stop
+	a.work.Go(func() { a.listen(background) })
+	a.work.Go(func() { a.run(background) })
+	return a, phases, nil
+}
+
+// greet learns which server a connection of the agent leads to.
+func (a *Agent) greet(ctx context.Context, cn *redis.Conn) error {
+	info, err := cn.Info(ctx, "server").Result()
+	if err != nil {
+		return fmt.Errorf("rekey: ask the server for its run id: %w", err)
+	}
+	_, rest, _ := strings.Cut(info, "run_id:")
+	id, _, _ := strings.Cut(rest, "\r\n")
+	a.runID.Store(&id)
+	return nil
+}
+
+// join enters the fleet as a new instance, and takes its targets.
+func (a *Agent) join(ctx context.Context) ([]phase.Phase, error) {
+	rules := a.Plan.Rules
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	a.self = Instance{
+		Lease: a.Plan.Fleet.Lease.Microseconds(), ID: newID(), Name: a.Name, Host: host, PID: os.Getpid(),
+		Version: a.Version, Format: Format, Started: a.Now().UTC(), Rules: make(map[string]RuleState, len(rules)),
+	}
+	a.followed, a.reached, a.broken = make([]Target, len(rules)), make([]Target, len(rules)), make([]string, len(rules))
+	for i, r := range rules {
+		a.self.Rules[r.Name] = RuleState{Hash: a.Plan.Hash(i), Mark: Mark{-1, -1}}
+	}
+	began := a.Now()
+	state, err := a.store.Join(ctx, &a.self)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := a.begin(ctx, state.Targets)
+	if err != nil {
+		return nil, errors.Join(err, a.store.Leave(context.WithoutCancel(ctx), a.self.ID))
+	}
+	phases := make([]phase.Phase, len(rules))
+	for i, r := range rules {
+		a.followed[i], a.reached[i] = targets[r.Name], targets[r.Name]
+		phases[i] = targets[r.Name].Phase
+	}
+	a.lease = NewLease(began, a.Plan.Fleet.Lease, a.Plan.Fleet.Margin)
+	a.wakeUp() // to report what was reached
+	return phases, nil
+}
+
+// begin gives a target for every rule, or says why there is none that can be followed. Rules without a
+// record are at legacy, if no name says otherwise.
+func (a *Agent) begin(ctx context.Context, targets map[string]Target) (map[string]Target, error) {
+	missing := make(map[string]string)
+	for i, r := range a.Plan.Rules {
+		t, ok := targets[r.Name]
+		switch {
+		case !ok:
+			if err := a.neverMoved(ctx, i); err != nil {
+				return nil, err
+			}
+			missing[r.Name] = a.Plan.Hash(i)
+		case t.Hash != a.Plan.Hash(i) && t.Phase != phase.Legacy:
+			return nil, fmt.Errorf("rekey: rule %s: the fleet is at %s with other templates, databases or strategy than this plan has; give this process the fleet's plan", r.Name, t.Phase)
+		}
+	}
+	if err := a.notBehind(ctx, targets); err != nil || len(missing) == 0 {
+		return targets, err
+	}
+	return a.store.Found(ctx, rand.Text(), missing, a.Name)
+}
+
+// notBehind refuses targets that are older than what instances of the fleet have already reached: the
+// records were turned back, by an old snapshot or a replica that lagged.
+func (a *Agent) notBehind(ctx context.Context, targets map[string]Target) error {
+	others, _, err := a.store.Instances(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range others {
+		for rule, s := range o.Rules {
+			t, ok := targets[rule]
+			if o.ID == a.self.ID || s.Epoch == "" || o.Observer {
+				continue
+			}
+			if !ok || t.Epoch != s.Epoch || t.Mark.Compare(s.Mark) < 0 {
+				return fmt.Errorf("rule %s: %w", rule, ErrRestore)
+			}
+		}
+	}
+	return nil
+}
+
+// neverMoved makes sure that a rule without a record has never been anywhere but at legacy: no target
+// name of it is there.
+func (a *Agent) neverMoved(ctx context.Context, rule int) error {
+	target := a.Plan.Names().Pair(rule).Target()
+	for _, db := range a.Plan.Databases {
+		found, err := a.anyName(ctx, db, target.Glob(), target.Match)
+		if err != nil {
+			return err
+		}
+		if found {
+			return fmt.Errorf("rule %s has target names and no control record: %w", a.Plan.Rules[rule].Name, ErrRestore)
+		}
+	}
+	return nil
+}
+
+func (a *Agent) anyName(ctx context.Context, db int, glob []byte, match func([]byte) bool) (bool, error) {
+	client := a.store.client
+	if db != a.Plan.Databases[0] {
+		o, err := Options(a.Plan.Server)
+		if err != nil {
+			return false, err
+		}
+		client = Client(o, db)
+		defer func() { _ = client.Close() }() // it was read from
+	}
+	const page = 1000
+	for cursor := uint64(0); ; {
+		names, next, err := client.Scan(ctx, cursor, string(glob), page).Result()
+		if err != nil {
+			return false, fmt.Errorf("rekey: look for target names: %w", err)
+		}
+		if slices.ContainsFunc(names, func(name string) bool { return match([]byte(name)) }) {
+			return true, nil
+		}
+		if next == 0 {
+			return false, nil
+		}
+		cursor = next
+	}
+}
+
+func (a *Agent) wakeUp() {
+	select {
+	case a.wake <- struct{}{}:
+	default: // it will look already
+	}
+}
+
+// Close leaves the fleet. The engine's connections must be closed before.
+func (a *Agent) Close() error {
+	a.stop()
+	a.work.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), a.Plan.Fleet.Renew)
+	defer cancel()
+	err := a.store.Leave(ctx, a.self.ID)
+	return errors.Join(err, a.store.client.Close())
+}
