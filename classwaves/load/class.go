@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,34 @@ type class struct {
 
 	version atomic.Int64 // the highest that anybody has seen
 	seen    figuresSeen
+
+	mu        sync.Mutex
+	listeners []*listener // that are open
+}
+
+// opened notes a listener, closed that it is over.
+func (c *class) opened(l *listener) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.listeners = append(c.listeners, l)
+}
+
+func (c *class) closed(l *listener) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.listeners = slices.DeleteFunc(c.listeners, func(other *listener) bool { return other == l })
+}
+
+// another is a listener other than l, most likely at another server; nil if there is none.
+func (c *class) another(l *listener, rng *rand.Rand) *listener {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := len(c.listeners); n > 0 {
+		if other := c.listeners[rng.IntN(n)]; other != l {
+			return other
+		}
+	}
+	return nil
 }
 
 // halt lets the students finish what they are doing, and waits for that.

@@ -462,7 +462,7 @@ func (f *fake) join(w http.ResponseWriter, r *http.Request) {
 	default:
 		c.figures.Participants++
 	}
-	f.changed(c)
+	f.changed(c, nil)
 	if f.does("seat in another group", 5) {
 		g = "other"
 	}
@@ -470,8 +470,8 @@ func (f *fake) join(w http.ResponseWriter, r *http.Request) {
 	answerWith(w, http.StatusCreated, map[string]any{"sessionId": c.id, "groupId": g, "title": c.title})
 }
 
-// changed publishes figures.
-func (f *fake) changed(c *fakeClass) {
+// changed publishes figures; alone is who has changed them, nil if that is nobody who listens.
+func (f *fake) changed(c *fakeClass, alone chan []byte) {
 	if !f.does("keep the version", 5) {
 		c.figures.Version++
 	}
@@ -489,7 +489,14 @@ func (f *fake) changed(c *fakeClass) {
 	if f.does("say others' figures", 20) {
 		out.SessionID = "other"
 	}
-	if !f.does("be silent", 1) {
+	switch {
+	case f.does("be silent", 1):
+	case f.does("tell one alone", 1) && alone != nil:
+		all := c.listeners
+		c.listeners = map[chan []byte]struct{}{alone: {}}
+		c.publish("metrics", out)
+		c.listeners = all
+	default:
 		c.publish("metrics", out)
 	}
 }
@@ -618,6 +625,6 @@ func (f *fake) hear(c *fakeClass, g string, data []byte, out chan []byte) bool {
 			fig.Participants--
 		}
 	}
-	f.changed(c)
+	f.changed(c, out)
 	return true
 }

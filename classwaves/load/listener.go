@@ -52,6 +52,7 @@ func (g *Generator) listen(ctx context.Context, b *browser, c *class) (*listener
 	g.record.done(op, time.Since(begin))
 	conn.SetReadLimit(1 << 20)
 	l := &listener{g: g, c: c, conn: conn, replies: make(chan reply, maxReplies), over: make(chan struct{}), changed: make(chan struct{})}
+	c.opened(l)
 	go l.read(ctx)
 	return l, answer{status: http.StatusSwitchingProtocols}
 }
@@ -59,6 +60,7 @@ func (g *Generator) listen(ctx context.Context, b *browser, c *class) (*listener
 // read hears until the connection ends.
 func (l *listener) read(ctx context.Context) {
 	defer close(l.over)
+	defer l.c.closed(l)
 	for {
 		_, data, err := l.conn.Read(ctx)
 		if err != nil {

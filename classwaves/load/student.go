@@ -122,7 +122,7 @@ func (s *student) open(ctx context.Context, b *browser) *listener {
 // say says something.
 func (s *student) say(ctx context.Context, l *listener, fenced string, alerts *int) bool {
 	c := s.c
-	before := l.version()
+	before, other := l.version(), c.another(l, s.rng)
 	var ok bool
 	switch n := s.rng.IntN(10); {
 	case n < 4:
@@ -143,18 +143,23 @@ func (s *student) say(ctx context.Context, l *listener, fenced string, alerts *i
 	if !ok {
 		return false
 	}
+	// What was said has a version that is higher than all before it. It is heard here, and by others who
+	// were listening when it was said.
 	if !l.await(ctx, func() bool { return l.peaks.version > before }) && !c.ending.Load() {
-		s.unheard()
+		s.unheard("here")
+	}
+	if other != nil && !other.await(ctx, func() bool { return other.peaks.version > before }) && !c.ending.Load() {
+		s.unheard("by another")
 	}
 	return true
 }
 
-func (s *student) unheard() {
+func (s *student) unheard(where string) {
 	if s.g.c.Faults {
 		s.g.record.count(func(r *Report) { r.Lagging++ })
 		return
 	}
-	s.g.record.violate(Unheard, "socket: figures that a message changed were not heard")
+	s.g.record.violate(Unheard, "socket: figures that a message changed were not heard %s", where)
 }
 
 // score sends a sample of whole points, so that sums are exact.
