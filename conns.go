@@ -19,10 +19,12 @@ type conns struct {
 	// crowded is called when there are more than maxStray closed connections, in a goroutine that is
 	// not the caller's; it calls settled when it has done something about it.
 	crowded func()
+	// gone is told of closed connections that the fleet's records know; nil: nobody.
+	gone func(id int64)
 
 	mu       sync.Mutex
 	done     bool
-	live     map[*intercept.Conn]opener
+	live     map[*intercept.Conn]*liveConn
 	stray    []*strayConn
 	clearing bool
 }
@@ -30,6 +32,15 @@ type conns struct {
 // maxStray is how many closed connections are remembered before the server is asked about them. While
 // nothing moves nobody else asks, and an application whose commands time out closes many.
 const maxStray = 256
+
+// liveConn is an open connection.
+type liveConn struct {
+	open opener
+	// In a fleet: whether it was admitted, with which CLIENT ID, and whether the fleet's records know it.
+	admitted bool
+	id       int64
+	enrolled bool
+}
 
 // strayConn is a connection that was closed with replies outstanding.
 type strayConn struct {
@@ -40,16 +51,16 @@ type strayConn struct {
 	open   opener
 }
 
-func (c *conns) add(conn *intercept.Conn, open opener) bool {
+func (c *conns) add(conn *intercept.Conn, live *liveConn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.done {
 		return false
 	}
 	if c.live == nil {
-		c.live = make(map[*intercept.Conn]opener)
+		c.live = make(map[*intercept.Conn]*liveConn)
 	}
-	c.live[conn] = open
+	c.live[conn] = live
 	return true
 }
 
@@ -58,12 +69,15 @@ func (c *conns) closed(conn *intercept.Conn, oldest uint64) {
 	id, login := conn.Identity()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	open := c.live[conn]
+	live := c.live[conn]
 	delete(c.live, conn)
-	if oldest == intercept.Never || c.done || open == nil {
+	if live != nil && live.enrolled && c.gone != nil {
+		c.gone(live.id)
+	}
+	if oldest == intercept.Never || c.done || live == nil {
 		return
 	}
-	c.stray = append(c.stray, &strayConn{oldest: oldest, id: id, addr: conn.LocalAddr().String(), login: login, open: open})
+	c.stray = append(c.stray, &strayConn{oldest: oldest, id: id, addr: conn.LocalAddr().String(), login: login, open: live.open})
 	if len(c.stray) > maxStray && !c.clearing && c.crowded != nil {
 		c.clearing = true
 		c.crowded()
@@ -104,8 +118,20 @@ func (c *conns) all() map[*intercept.Conn]opener {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := make(map[*intercept.Conn]opener, len(c.live))
-	for conn, open := range c.live {
-		out[conn] = open
+	for conn, live := range c.live {
+		out[conn] = live.open
+	}
+	return out
+}
+
+// unknown are the connections that were admitted without being entered into the fleet's records.
+func (c *conns) unknown() (out []*intercept.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn, live := range c.live {
+		if live.admitted && !live.enrolled {
+			out = append(out, conn)
+		}
 	}
 	return out
 }

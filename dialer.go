@@ -64,8 +64,12 @@ func (r *Rekey) dial(ctx context.Context, open func(context.Context) (net.Conn, 
 	if err != nil {
 		return nil, fmt.Errorf("rekey: dial: %w", err)
 	}
-	conn := intercept.NewConn(base, r.rules, intercept.Hooks{Closed: r.conns.closed})
-	if !r.conns.add(conn, open) {
+	live, hooks := &liveConn{open: open}, intercept.Hooks{Closed: r.conns.closed}
+	if r.agent != nil {
+		hooks.Admit = func(id int64) error { return r.admit(live, id) }
+	}
+	conn := intercept.NewConn(base, r.rules, hooks)
+	if !r.conns.add(conn, live) {
 		_ = conn.Close() // nothing was sent on it
 		return nil, ErrClosed
 	}

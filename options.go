@@ -14,6 +14,7 @@ type options struct {
 	pinned  map[string]phase.Phase
 	flags   func(string) (string, bool)
 	source  Source
+	fleet   *FleetConfig
 	logger  *slog.Logger
 }
 
@@ -44,6 +45,17 @@ func WithSource(s Source) Option {
 	return func(o *options) {
 		o.sources++
 		o.source = s
+	}
+}
+
+// WithFleet joins the fleet that the records in the plan's server describe, and takes the phases from
+// there: an operator moves them with rekey advance, run and rollback. While a rule moves, commands on
+// its keys need a lease that the instance renews; without it they are answered with an error that begins
+// with "rekey: lease lost". Nothing of a rule that is parked depends on the records.
+func WithFleet(c FleetConfig) Option {
+	return func(o *options) {
+		o.sources++
+		o.fleet = &c
 	}
 }
 

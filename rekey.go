@@ -35,7 +35,10 @@ type Rekey struct {
 	evidence *fleet.Evidence // nil where phases do not come from flags, or the plan names no server
 	waiting  atomic.Bool     // held rules are looked after
 
+	agent *fleet.Agent // nil without a fleet
+
 	changing sync.Mutex // held by the one change of phases at a time
+	tables   sync.Mutex // held while the table is read to be replaced
 
 	mu     sync.Mutex
 	wanted []phase.Phase
@@ -48,7 +51,7 @@ type ruleGate struct {
 }
 
 // Open makes an instance that follows the plan, with its phases from exactly one of [WithPhases],
-// [WithFlags] and [WithSource]. The instance opens no connection by itself. Close it when the
+// [WithFlags], [WithSource] and [WithFleet]. The instance opens no connection by itself. Close it when the
 // clients that use its dialers are closed.
 func Open(ctx context.Context, p *plan.Plan, opts ...Option) (*Rekey, error) {
 	var o options
@@ -91,6 +94,8 @@ func (r *Rekey) start(ctx context.Context, o *options) error {
 			return err
 		}
 		first, held, err = r.firstFlags(ctx)
+	case o.fleet != nil:
+		first, err = r.joinFleet(ctx, o.fleet)
 	case o.source != nil:
 		var named map[string]phase.Phase
 		if named, changed, err = o.source.Phases(ctx); err == nil {
@@ -104,6 +109,9 @@ func (r *Rekey) start(ctx context.Context, o *options) error {
 		return prefixed(err)
 	}
 	r.rules.SetTable(&intercept.Table{Version: 1, Phases: first})
+	if r.agent != nil {
+		r.agent.Start()
+	}
 	if held {
 		r.startWaiting()
 	}
@@ -189,13 +197,17 @@ func (r *Rekey) changeTo(ctx context.Context, goal, wanted []phase.Phase) error 
 		if err := r.WaitReached(ctx); err != nil {
 			return err
 		}
-		r.set(&intercept.Table{Version: now.Version + 1, Phases: next})
+		r.set(next)
 	}
 }
 
-// set replaces the table and tells the open connections.
-func (r *Rekey) set(t *intercept.Table) {
+// set replaces the phases and tells the open connections.
+func (r *Rekey) set(phases []phase.Phase) {
+	r.tables.Lock()
+	now := r.rules.Table()
+	t := &intercept.Table{Version: now.Version + 1, Phases: phases, Closed: now.Closed}
 	r.rules.SetTable(t)
+	r.tables.Unlock()
 	for conn, open := range r.conns.all() {
 		r.forget(conn)
 		r.work.Go(func() {
@@ -335,11 +347,12 @@ func firstOf(errs ...error) error {
 // Close closes the connections of the instance's dialers and waits for its goroutines. It may be
 // called more than once.
 func (r *Rekey) Close() error {
+	left := r.leaveFleet()
 	r.cancel()
 	r.conns.shut()
 	r.work.Wait()
 	if r.evidence == nil {
-		return nil
+		return left
 	}
 	if err := r.evidence.Close(); err != nil && !errors.Is(err, redis.ErrClosed) {
 		return fmt.Errorf("rekey: close: %w", err)

@@ -23,6 +23,12 @@ func (a *Agent) Admit(client int64) (enrolled bool, err error) {
 	if shut && !parked {
 		return false, fmt.Errorf("%w: this connection is not admitted before the lease is renewed", ErrLeaseLost)
 	}
+	if client == 0 {
+		if parked {
+			return false, nil
+		}
+		return false, fmt.Errorf("%w: the server does not tell the CLIENT ID of this connection, by which it could be closed if this instance were lost; its user needs +client|id", ErrLeaseLost)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), a.Plan.Fleet.Renew)
 	defer cancel()
 	err = a.store.Admit(ctx, id, a.connection(client), !parked)
@@ -37,8 +43,10 @@ func (a *Agent) Admit(client int64) (enrolled bool, err error) {
 		return false, fmt.Errorf("%w: this instance was taken for dead and joins the fleet again; try again", ErrLeaseLost)
 	case parked && !errors.Is(err, ErrLeaseLost):
 		return false, nil
+	case errors.Is(err, ErrLeaseLost):
+		return false, fmt.Errorf("%w: this connection is not admitted before the lease is renewed", ErrLeaseLost)
 	}
-	return false, err
+	return false, fmt.Errorf("%w: this connection could not be admitted: %w", ErrLeaseLost, err)
 }
 
 // parked says whether every rule is parked. The lock is held.

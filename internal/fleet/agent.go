@@ -73,9 +73,9 @@ type Agent struct {
 // ErrRestore says that the control records do not fit what the instance or the keys know.
 var ErrRestore = errors.New("rekey: the control records are gone or turned back; look with rekey status and set them with rekey restore-phase")
 
-// StartAgent joins the fleet. The phases that it gives are those to begin with; nothing may have been
-// sent before. Close ends it.
-func StartAgent(ctx context.Context, c AgentConfig) (*Agent, []phase.Phase, error) {
+// JoinAgent joins the fleet. The phases that it gives are those to begin with; nothing may have been
+// sent before. Start begins to renew the lease and to speak to the engine; Close ends it.
+func JoinAgent(ctx context.Context, c AgentConfig) (*Agent, []phase.Phase, error) {
 	o, err := Options(c.Plan.Server)
 	if err != nil {
 		return nil, nil, err
@@ -95,11 +95,15 @@ func StartAgent(ctx context.Context, c AgentConfig) (*Agent, []phase.Phase, erro
 	if err != nil {
 		return nil, nil, errors.Join(err, a.store.client.Close())
 	}
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	a.stop = stop
-	a.work.Go(func() { a.listen(background) })
-	a.work.Go(func() { a.run(background) })
 	return a, phases, nil
+}
+
+// Start begins the agent's work.
+func (a *Agent) Start() {
+	ctx, stop := context.WithCancel(context.Background())
+	a.stop = stop
+	a.work.Go(func() { a.listen(ctx) })
+	a.work.Go(func() { a.run(ctx) })
 }
 
 // greet learns which server a connection of the agent leads to.
@@ -240,12 +244,25 @@ func (a *Agent) wakeUp() {
 	}
 }
 
-// Close leaves the fleet. The engine's connections must be closed before.
-func (a *Agent) Close() error {
+// Parting says how an agent ends.
+type Parting bool
+
+const (
+	// Leave removes the instance's record: its connections are closed and run nothing any more.
+	Leave Parting = true
+	// StayRecorded lets the record's lease run out, for a controller to close the connections.
+	StayRecorded Parting = false
+)
+
+// Close ends the agent.
+func (a *Agent) Close(how Parting) error {
 	a.stop()
 	a.work.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), a.Plan.Fleet.Renew)
-	defer cancel()
-	err := a.store.Leave(ctx, a.self.ID)
+	var err error
+	if how == Leave {
+		ctx, cancel := context.WithTimeout(context.Background(), a.Plan.Fleet.Renew)
+		defer cancel()
+		err = a.store.Leave(ctx, a.self.ID)
+	}
 	return errors.Join(err, a.store.client.Close())
 }

@@ -36,7 +36,7 @@ type RuleState struct {
 	Hash string `json:"hash"` // of the rule as its plan has it
 	// Phase is the phase that the instance has reached: no command of an earlier one is under way. Mark
 	// says for which target that is.
-	Phase phase.Phase `json:"phase"`
+	Phase phase.Phase `json:"phase,omitzero"`
 	Mark  Mark        `json:"mark"`
 	// Epoch is that of the target. Where the records are lost it is what [Target]s are restored with,
 	// under a higher Mark: instances that live follow no other.

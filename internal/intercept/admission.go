@@ -3,7 +3,7 @@ package intercept
 import "github.com/classwaves/rekey/internal/resp"
 
 // admission is how far the instance has been asked whether the connection may carry
-// commands of rules that are not parked.
+// commands.
 //
 // The session asks after it has learned the connection's CLIENT ID, and stays stalled
 // until it is told.
@@ -17,7 +17,7 @@ func (s *Session) Admitted(reason error) error {
 	if !s.admitting {
 		return s.err
 	}
-	s.admitting = false
+	s.admitting, s.admission = false, false // once is enough
 	s.unstall()
 	if reason != nil {
 		s.emit(resp.AppendError(nil, reason.Error()), false)

@@ -37,8 +37,8 @@ type Hooks struct {
 	// Closed is called once when the connection is closed. oldest is the version of
 	// the oldest table under which bytes may still be on their way to the server.
 	Closed func(c *Conn, oldest uint64)
-	// Admit is called with the connection's CLIENT ID before the first command of the
-	// application under rules that are not parked. An error ends the connection.
+	// Admit is called once with the connection's CLIENT ID, 0 where the server does not tell
+	// it, before the first command of the application. An error ends the connection.
 	Admit func(id int64) error
 }
 

@@ -140,12 +140,16 @@ func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args []
 	}
 	rule := s.rule()
 	stats := &s.rules.Stats.Rules[rule]
-	if table := s.current(); table.Closed != nil {
-		for _, k := range s.keys {
-			if k.Rule >= 0 && table.Closed[k.Rule] != "" {
-				s.refuse(k.Rule, ReasonClosed, table.Closed[k.Rule])
-				return true
-			}
+	for _, k := range s.keys {
+		if k.Rule < 0 {
+			continue
+		}
+		if reason := s.closed(k.Rule); reason != "" {
+			s.refuse(k.Rule, ReasonClosed, reason)
+			return true
+		}
+		if s.multi != nil {
+			s.multi.rules = append(s.multi.rules, k.Rule)
 		}
 	}
 	stats.Commands[use.Class].Add(1)
@@ -165,6 +169,15 @@ func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args []
 	}
 	s.transact(c, &rc, raw)
 	return true
+}
+
+// closed is why no command of a rule may be sent now, "" where one may. Inside MULTI the phases are
+// those of before, but what is closed now is closed.
+func (s *Session) closed(rule int) string {
+	if s.table.Closed == nil {
+		return ""
+	}
+	return s.table.Closed[rule]
 }
 
 // rewriting is the command at hand, with its keys, as the rewriting sees it.

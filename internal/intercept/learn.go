@@ -62,7 +62,7 @@ func (s *Session) learnID() bool {
 		return false
 	}
 	s.stall()
-	s.askID(s.unstall)
+	s.askID(s.learnedAll)
 	return true
 }
 

@@ -18,6 +18,7 @@ type multi struct {
 	doomed bool
 	// aborted: it was given up, because the fleet does not wait for it. EXEC answers EXECABORT.
 	aborted bool
+	rules   []int        // of the keys of its commands
 	lines   []queuedLine // what the server has queued
 	answers int          // commands of the application among them
 	effects []func()     // changes of the connection's state when it runs
@@ -144,12 +145,9 @@ func (s *Session) exec(raw []byte) {
 	e.multi = m
 	s.multi = nil
 	s.endWatch()
-	if m.doomed || m.aborted {
+	if reply := s.refusal(m); reply != nil {
 		e.kind, e.count = kindCapture, 1
-		mute, reply := e.mute, s.nullArray()
-		if m.aborted {
-			reply = []byte(errAborted)
-		}
+		mute := e.mute
 		e.then = func([]byte) { s.emit(reply, mute) }
 		s.sendText(wireDiscard)
 		return
@@ -159,6 +157,22 @@ func (s *Session) exec(raw []byte) {
 		e.after = s.unstall
 	}
 	s.forward(raw)
+}
+
+// refusal answers an EXEC that must not be sent, nil where it may be.
+func (s *Session) refusal(m *multi) []byte {
+	for _, rule := range m.rules {
+		if reason := s.closed(rule); reason != "" {
+			return resp.AppendError(nil, "EXECABORT "+reason)
+		}
+	}
+	switch {
+	case m.aborted:
+		return []byte(errAborted)
+	case m.doomed:
+		return s.nullArray()
+	}
+	return nil
 }
 
 // discard handles DISCARD.

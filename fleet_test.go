@@ -1,0 +1,286 @@
+package rekey_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey"
+	"github.com/classwaves/rekey/internal/fleet"
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/phase"
+	"github.com/classwaves/rekey/plan"
+)
+
+const fleetWithin = 30 * time.Second
+
+// aFleet is a plan with a short lease on a server of its own, and the records of its fleet.
+type aFleet struct {
+	t      *testing.T
+	server *redistest.Server
+	plan   *plan.Plan
+	store  *fleet.Store
+	bare   *redis.Client
+}
+
+func newFleet(t *testing.T) *aFleet {
+	t.Helper()
+	server := redistest.Start(t)
+	text := `
+version: 1
+environment: test
+server: {url: "` + server.URL() + `"}
+fleet: {lease: 1500ms, renew: 300ms, margin: 300ms}
+rules:
+  - {name: s, legacy: "s:{id}", target: "cw:{env}:s:{id}"}
+`
+	p, err := plan.Parse("test.yaml", []byte(text), func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := server.Client()
+	return &aFleet{t, server, p, fleet.NewStore(p, bare), bare}
+}
+
+// member joins the fleet, with a client over it.
+func (f *aFleet) member(name string) (*rekey.Rekey, *redis.Client) {
+	f.t.Helper()
+	r, err := rekey.Open(f.t.Context(), f.plan, rekey.WithFleet(rekey.FleetConfig{Name: name}))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: f.server.Addr(), Dialer: r.Dialer(nil), MaxRetries: -1})
+	f.t.Cleanup(func() {
+		_ = rdb.Close() // a test may have closed it
+		_ = r.Close()   // a test may have taken its server away
+	})
+	return r, rdb
+}
+
+// step sets the fleet's target as a controller does.
+func (f *aFleet) step(to phase.Phase) {
+	f.t.Helper()
+	targets, err := f.store.Targets(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	next := targets["s"]
+	next.Phase, next.Gen, next.Seq = to, 1, next.Seq+1
+	f.set(next)
+}
+
+func (f *aFleet) set(next fleet.Target) {
+	f.t.Helper()
+	text, err := json.Marshal(next)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	k := f.store.Keys()
+	if err := f.bare.HSet(f.t.Context(), k.Phase(), "s", text).Err(); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := f.bare.Publish(f.t.Context(), k.Events(), "s").Err(); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// reached waits until every instance has acknowledged the target.
+func (f *aFleet) reached(instances int) {
+	f.t.Helper()
+	redistest.WaitFor(f.t, fleetWithin, func() bool { return f.acknowledged() == instances })
+}
+
+func (f *aFleet) acknowledged() (n int) {
+	f.t.Helper()
+	targets, err := f.store.Targets(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	all, _, err := f.store.Instances(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, i := range all {
+		if s := i.Rules["s"]; s.Mark == targets["s"].Mark && s.Epoch == targets["s"].Epoch {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *aFleet) must(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// TestAFleetFollows: instances join at legacy, follow each step and say that they have reached it; one that
+// joins later begins where the fleet is.
+func TestAFleetFollows(t *testing.T) {
+	f, ctx := newFleet(t), t.Context()
+	_, one := f.member("one")
+	_, two := f.member("two")
+	f.must(one.Set(ctx, "s:1", "v", 0).Err())
+	f.reached(2)
+	for _, to := range []phase.Phase{phase.Guard, phase.Dual, phase.Settled, phase.Sealed, phase.Prefixed} {
+		f.step(to)
+		f.reached(2)
+		if v, err := two.Get(ctx, "s:1").Result(); err != nil || v != "v" {
+			t.Fatalf("in %s: %q, %v", to, v, err)
+		}
+		if to == phase.Dual {
+			f.must(f.bare.Copy(ctx, "s:1", "cw:test:s:1", 0, false).Err())
+		}
+		if to == phase.Sealed {
+			f.must(f.bare.Unlink(ctx, "s:1").Err())
+		}
+	}
+	late, three := f.member("three")
+	if p := late.Phases()["s"]; p != phase.Prefixed {
+		t.Errorf("a late instance begins at %s", p)
+	}
+	if v, err := three.Get(ctx, "s:1").Result(); err != nil || v != "v" {
+		t.Errorf("the late one reads %q, %v", v, err)
+	}
+	f.must(late.Close())
+	all, _, err := f.store.Instances(ctx)
+	f.must(err)
+	if len(all) != 2 {
+		t.Errorf("%d instances after one left, want 2", len(all))
+	}
+}
+
+// TestAnOpenTransactionDoesNotHoldAFleetUp: it is given up after a while, and says so.
+func TestAnOpenTransactionDoesNotHoldAFleetUp(t *testing.T) {
+	f, ctx := newFleet(t), t.Context()
+	_, rdb := f.member("one")
+	conn := rdb.Conn()
+	f.must(conn.Do(ctx, "MULTI").Err())
+	f.must(conn.Do(ctx, "SET", "s:1", "v").Err())
+	f.step(phase.Guard)
+	f.reached(1)
+	if err := conn.Do(ctx, "EXEC").Err(); err == nil || !strings.Contains(err.Error(), "EXECABORT rekey:") {
+		t.Errorf("EXEC: %v", err)
+	}
+	if n := f.bare.Exists(ctx, "s:1").Val(); n != 0 {
+		t.Error("the transaction ran")
+	}
+	f.must(conn.Close())
+}
+
+// TestALeaseIsLostAndComesBack: an instance that cannot renew refuses commands of a rule that moves, before
+// its record can be taken for lost, and goes on by itself when it can again. A rule that is parked needs
+// no lease.
+func TestALeaseIsLostAndComesBack(t *testing.T) {
+	f, ctx := newFleet(t), t.Context()
+	link := redistest.SlowLink(t, f.server.Addr())
+	p := *f.plan
+	url, err := plan.ParseURL("redis://" + link.Addr())
+	f.must(err)
+	p.Server.URL = url
+	r, err := rekey.Open(ctx, &p, rekey.WithFleet(rekey.FleetConfig{Name: "one"}))
+	f.must(err)
+	rdb := redis.NewClient(&redis.Options{Addr: f.server.Addr(), Dialer: r.Dialer(nil), MaxRetries: -1})
+	t.Cleanup(func() { _ = rdb.Close(); _ = r.Close() })
+	f.must(rdb.Set(ctx, "s:1", "v", 0).Err())
+	link.Refuse()
+	link.Cut()
+	lost := func() bool {
+		all, now, err := f.store.Instances(ctx)
+		f.must(err)
+		return len(all) == 1 && all[0].Lost(now)
+	}
+	redistest.WaitFor(t, fleetWithin, lost)
+	if err := rdb.Set(ctx, "s:1", "parked", 0).Err(); err != nil {
+		t.Errorf("a parked rule without a lease: %v", err)
+	}
+	link.Accept()
+	f.step(phase.Guard)
+	f.reached(1)
+	link.Refuse()
+	link.Cut()
+	var refused error
+	redistest.WaitFor(t, fleetWithin, func() bool {
+		refused = rdb.Set(ctx, "s:1", "x", 0).Err()
+		if refused == nil && lost() {
+			t.Error("a command was sent after the lease could be taken for lost")
+		}
+		return refused != nil
+	})
+	if !strings.Contains(refused.Error(), "rekey: lease lost") {
+		t.Errorf("refused with %v", refused)
+	}
+	link.Accept()
+	redistest.WaitFor(t, fleetWithin, func() bool { return rdb.Set(ctx, "s:1", "y", 0).Err() == nil })
+}
+
+// TestARecordThatWasRemoved: somebody took the instance for dead. It closes its connections, joins again
+// and begins where the fleet is by now.
+func TestARecordThatWasRemoved(t *testing.T) {
+	f, ctx := newFleet(t), t.Context()
+	r, rdb := f.member("one")
+	f.must(rdb.Set(ctx, "s:1", "v", 0).Err())
+	f.step(phase.Guard)
+	f.reached(1)
+	all, _, err := f.store.Instances(ctx)
+	f.must(err)
+	if n := f.bare.SCard(ctx, f.store.Keys().Conns(all[0].ID)).Val(); n == 0 {
+		t.Error("no connection is in the records")
+	}
+	f.must(f.bare.HDel(ctx, f.store.Keys().Fleet(), all[0].ID).Err())
+	f.step(phase.Dual)
+	f.reached(1)
+	if p := r.Phases()["s"]; p != phase.Dual {
+		t.Errorf("it is at %s", p)
+	}
+	redistest.WaitFor(t, fleetWithin, func() bool { return rdb.Set(ctx, "s:1", "w", 0).Err() == nil })
+	again, _, err := f.store.Instances(ctx)
+	f.must(err)
+	if len(again) != 1 || again[0].ID == all[0].ID {
+		t.Errorf("instances %v after %v", again, all)
+	}
+}
+
+// TestRecordsThatAreLostAreNotFollowed: FLUSHALL, or an older snapshot, turns nobody round; what was parked
+// goes on, what was on its way stops, and goes on when the records are restored.
+func TestRecordsThatAreLostAreNotFollowed(t *testing.T) {
+	f, ctx := newFleet(t), t.Context()
+	r, rdb := f.member("one")
+	f.step(phase.Guard)
+	f.reached(1)
+	f.step(phase.Dual)
+	f.reached(1)
+	before, err := f.store.Targets(ctx)
+	f.must(err)
+	f.must(rdb.Set(ctx, "s:1", "v", 0).Err())
+	older := before["s"]
+	older.Phase, older.Seq = phase.Guard, older.Seq-1
+	refused := func(what string) {
+		t.Helper()
+		redistest.WaitFor(t, fleetWithin, func() bool {
+			err := rdb.Get(ctx, "s:1").Err()
+			return err != nil && strings.Contains(err.Error(), "lease lost")
+		})
+		if p := r.Phases()["s"]; p != phase.Dual {
+			t.Errorf("%s: the instance is at %s", what, p)
+		}
+	}
+	f.set(older)
+	refused("an older record")
+	f.must(f.bare.FlushAll(ctx).Err())
+	refused("no records")
+	f.must(f.bare.Set(ctx, "cw:test:s:1", "v", 0).Err())
+	_, err = rekey.Open(ctx, f.plan, rekey.WithFleet(rekey.FleetConfig{Name: "two"}))
+	if !errors.Is(err, fleet.ErrRestore) {
+		t.Errorf("an instance that joins without records, with target names there: %v", err)
+	}
+	restored := before["s"]
+	restored.Seq++
+	f.set(restored)
+	redistest.WaitFor(t, fleetWithin, func() bool { v, err := rdb.Get(ctx, "s:1").Result(); return err == nil && v == "v" })
+}
