@@ -65,6 +65,7 @@ Exit codes: 0 done, 1 failed or violated, 2 usage or plan, 3 a gate does not hol
 		newSweep(a, sweep.Cleanup),
 		newSweep(a, sweep.Relocate),
 		newAdopt(a),
+		newStatus(a),
 		newVersion(a),
 	)
 	return root

@@ -151,7 +151,7 @@ func instanceLines(r *statusReport, most int) []line {
 		in := &all[i]
 		rows = append(rows, []string{
 			cmp.Or(in.Name, "-"), shortID(in.ID), in.Host, fmt.Sprint(in.PID), cmp.Or(in.Version, "-"),
-			spanText(seconds(in.RenewedSeconds)) + " ago", in.reachedText(),
+			spanText(seconds(in.RenewedSeconds)) + " ago", in.reachedText(r),
 		})
 	}
 	var out []line
@@ -193,7 +193,7 @@ func (i *statusInstance) rank() int {
 	return rankQuiet
 }
 
-func (i *statusInstance) reachedText() string {
+func (i *statusInstance) reachedText(r *statusReport) string {
 	switch i.State {
 	case stateLost:
 		return "lost: its lease ran out " + spanText(seconds(i.RenewedSeconds-i.LeaseSeconds)) + " ago"
@@ -208,7 +208,11 @@ func (i *statusInstance) reachedText() string {
 			continue
 		}
 		text := s.Rule
-		if s.Phase != "" {
+		switch {
+		case s.Phase == "":
+		case s.Phase == r.phaseOf(s.Rule):
+			text += " in " + s.Phase
+		default:
 			text += " still in " + s.Phase
 		}
 		if s.Why != "" {
@@ -271,7 +275,7 @@ func waitLines(r *statusReport) []line {
 	var out []line
 	for _, g := range groups {
 		names := strings.Join(g.rules, ", ")
-		if len(g.rules) > 3 {
+		if len(g.rules) > 4 {
 			names = plural(len(g.rules), "rule")
 		}
 		out = append(out, line{headLine, names + ", " + g.step})
@@ -284,6 +288,16 @@ func waitLines(r *statusReport) []line {
 		}
 	}
 	return out
+}
+
+// phaseOf is where a rule is to be.
+func (r *statusReport) phaseOf(rule string) string {
+	for i := range r.Rules {
+		if r.Rules[i].Rule == rule {
+			return r.Rules[i].Phase
+		}
+	}
+	return ""
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/classwaves/rekey/internal/fleet"
+	"github.com/classwaves/rekey/plan"
+)
+
+// statusOptions are the flags of `rekey status`.
+type statusOptions struct {
+	watch     bool
+	every     time.Duration
+	instances int
+}
+
+// mostInstances is how many instances a screen lists.
+const mostInstances = 20
+
+// newStatus is `rekey status`.
+func newStatus(a *app) *cobra.Command {
+	var o statusOptions
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show where the fleet is, and what the next step waits for",
+		Long: `Shows on one screen the phase of every rule, every instance of the fleet with
+what it has reached, who walks the fleet at the moment, and for each rule what
+its next step is blocked by and what the controller would do for it.
+
+It changes nothing. --watch looks again every second: on a terminal as a screen
+that q ends, elsewhere as a line for each thing that has changed.`,
+		Example: `  rekey status
+  rekey status --watch
+  rekey status --json | jq '.rules[] | {rule, phase, reached, live}'`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.status(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.BoolVar(&o.watch, "watch", false, "look again until q, or a signal")
+	f.DurationVar(&o.every, "every", time.Second, "how often --watch looks")
+	f.IntVar(&o.instances, "instances", mostInstances, "how many instances to list, those with something to say first; 0: all")
+	return cmd
+}
+
+func (a *app) status(ctx context.Context, o statusOptions) error {
+	switch {
+	case o.every < 100*time.Millisecond:
+		return misused("--every 1s", "--every %v is less than 100ms", o.every)
+	case o.instances < 0:
+		return misused("--instances 0, which lists all", "--instances %d", o.instances)
+	}
+	p, err := a.loadPlan()
+	if err != nil {
+		return err
+	}
+	t, err := a.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.close() }() // it was only read from
+	store := fleet.NewStore(p, t.client(p.Databases[0]))
+	look := func() watchedStatus {
+		r, err := readStatus(ctx, p, t, store)
+		return watchedStatus{r, err}
+	}
+	if o.watch {
+		if isTerminal(a.stdout) && !a.json {
+			return a.watch(ctx, o.every, look)
+		}
+		return a.watchPlain(ctx, o.every, look)
+	}
+	now := look()
+	if now.err != nil {
+		return now.err
+	}
+	if a.json {
+		return a.printJSON(now.report)
+	}
+	a.printLines(statusText(now.report, o.instances))
+	return nil
+}
+
+// readStatus reads the records and says what they mean.
+func readStatus(ctx context.Context, p *plan.Plan, t *target, store *fleet.Store) (*statusReport, error) {
+	server, err := askServer(ctx, store.Client(), t.url.String())
+	if err != nil {
+		return nil, err
+	}
+	var f fleetRecords
+	if f.instances, f.now, err = store.Instances(ctx); err != nil {
+		return nil, explainRecords(err)
+	}
+	if f.targets, err = store.Targets(ctx); err != nil {
+		return nil, explainRecords(err)
+	}
+	r := &statusReport{
+		Type: "status", Plan: p.File, Environment: p.Environment, At: time.UnixMicro(f.now).UTC(),
+		Server: &statusServer{URL: server.URL, Flavor: server.Flavor, Version: server.Version, Role: server.Role, Replicas: server.Replicas},
+		Rules:  f.rules(p), Instances: f.reported(p), Findings: f.findings(p),
+	}
+	r.Next = nextOf(r)
+	return r, nil
+}
+
+// explainRecords gives an error of the control records its last line.
+func explainRecords(err error) error {
+	if errors.As(err, new(*fleet.FormatError)) {
+		text, _, _ := strings.Cut(err.Error(), ";")
+		return failed("update this program to the version of the instances", "%s", text)
+	}
+	return failed("rekey status, again", "%w", err)
+}
