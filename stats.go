@@ -1,6 +1,8 @@
 package rekey
 
 import (
+	"time"
+
 	"github.com/classwaves/rekey/internal/command"
 	"github.com/classwaves/rekey/internal/intercept"
 	"github.com/classwaves/rekey/phase"
@@ -18,6 +20,8 @@ type Stats struct {
 	RefusedFor map[string]uint64
 	// Conns is how many connections are open.
 	Conns int
+	// LeaseAge is how long ago the renewal of the lease in force was begun; 0 without a fleet.
+	LeaseAge time.Duration
 }
 
 // RuleStats is what happened to one rule's keys.
@@ -26,6 +30,9 @@ type RuleStats struct {
 	// Phase is what the instance does with the rule's keys now. Wanted is what its source of phases
 	// asks for; it differs while a change is under way and while a gate holds the rule back.
 	Phase, Wanted phase.Phase
+	// Acknowledged is the phase that the fleet was told to be reached: no command of an earlier one is
+	// under way. 0 without a fleet.
+	Acknowledged phase.Phase
 	// Commands counts the application's commands by class: read, replay, overwrite, effect, recopy,
 	// count.
 	Commands map[string]uint64
@@ -64,10 +71,14 @@ func (r *Rekey) Stats() Stats {
 	r.mu.Lock()
 	wanted := r.wanted
 	r.mu.Unlock()
+	acknowledged := make([]phase.Phase, len(r.plan.Rules))
+	if r.agent != nil {
+		s.LeaseAge, acknowledged = r.agent.LeaseAge(), r.agent.Acknowledged()
+	}
 	for i, rule := range r.plan.Rules {
 		c := &r.rules.Stats.Rules[i]
 		out := RuleStats{
-			Strategy: rule.Strategy, Phase: table.Phase(i), Wanted: wanted[i],
+			Strategy: rule.Strategy, Phase: table.Phase(i), Wanted: wanted[i], Acknowledged: acknowledged[i],
 			Commands:  make(map[string]uint64),
 			Fallbacks: c.Fallbacks.Load(), Replays: c.Replays.Load(), Recopies: c.Recopies.Load(),
 			Uncopied: c.Uncopied.Load(), Divergences: c.Divergences.Load(),

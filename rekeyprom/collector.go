@@ -41,6 +41,8 @@ var (
 	ungated     = desc("ungated_total", "Times that flags asked for a step whose gate had no verdict, and it was made all the same.", "rule")
 	phaseNow    = desc("phase", "The phase of the rule in this process, by number.", "rule", "strategy")
 	phaseWanted = desc("phase_wanted", "The phase that the process is asked to be in, by number.", "rule", "strategy")
+	phaseAcked  = desc("phase_acknowledged", "The phase that the process has told its fleet to be reached, by number: no command of an earlier one is under way.", "rule")
+	leaseAge    = desc("lease_age_seconds", "How long ago the renewal of the process's lease in force was begun.")
 	connections = desc("connections", "Open connections through rekey.")
 	keysCalls   = desc("keys_calls_total", "KEYS commands of the application. rekey sends none.")
 )
@@ -49,7 +51,7 @@ var (
 func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		commands, fallbacks, replays, recopies, uncopied, divergences, refusals, held, ungated,
-		phaseNow, phaseWanted, connections, keysCalls,
+		phaseNow, phaseWanted, phaseAcked, leaseAge, connections, keysCalls,
 	} {
 		out <- d
 	}
@@ -81,9 +83,15 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		count(ungated, s.Ungated, rule)
 		gauge(phaseNow, float64(s.Phase), rule, s.Strategy.String())
 		gauge(phaseWanted, float64(s.Wanted), rule, s.Strategy.String())
+		if s.Acknowledged != 0 { // in a fleet
+			gauge(phaseAcked, float64(s.Acknowledged), rule)
+		}
 	}
 	for reason, n := range all.RefusedFor {
 		count(refusals, n, "", reason)
+	}
+	if all.LeaseAge > 0 {
+		gauge(leaseAge, all.LeaseAge.Seconds())
 	}
 	gauge(connections, float64(all.Conns))
 	count(keysCalls, all.KeysCalls)

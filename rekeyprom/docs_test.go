@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/classwaves/rekey"
 	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/rekeyprom"
 )
@@ -59,9 +61,22 @@ func exported(t *testing.T, c prometheus.Collector) []row {
 	return rows
 }
 
+// inFleet is a source as it is in a fleet.
+type inFleet struct{ rekeyprom.Source }
+
+func (f inFleet) Stats() rekey.Stats {
+	s := f.Source.Stats()
+	s.LeaseAge = time.Second
+	for name, rule := range s.Rules {
+		rule.Acknowledged = rule.Phase
+		s.Rules[name] = rule
+	}
+	return s
+}
+
 // The table of docs/metrics.md is what the collector exports, and what it exports is what it describes.
 func TestDocumentedMetrics(t *testing.T) {
-	c := rekeyprom.New(busy(t))
+	c := rekeyprom.New(inFleet{busy(t)})
 	want, got := exported(t, c), documented(t, "rekey_")
 	for _, r := range want {
 		if !slices.Contains(got, r) {
