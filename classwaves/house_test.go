@@ -29,6 +29,7 @@ var wireTests = map[string]string{
 	"classwaves/ratelimit/node_test.go":        "the Node library adds its own prefix",
 	"classwaves/ratelimit/take_test.go":        "the old release's names and values",
 	"classwaves/session/phase_test.go":         "looks at the server behind rekey",
+	"cmd/classwaves/serve_test.go":             "looks at the fleet's records",
 	"classwaves/house_test.go":                 "shows that the test finds them",
 }
 

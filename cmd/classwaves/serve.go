@@ -22,7 +22,7 @@ import (
 type serveFlags struct {
 	listen, redis, database, envFile, log string
 	proxies, origins, limits              []string
-	secure                                bool
+	secure, fleet                         bool
 }
 
 func serveCommand() *cobra.Command {
@@ -46,6 +46,7 @@ the environment and from --env-file, which is read again on SIGHUP.`,
 	flags.StringSliceVar(&f.proxies, "trusted-proxy", nil, "network whose X-Forwarded-For is believed, such as 10.0.0.0/8")
 	flags.StringSliceVar(&f.origins, "origin", nil, "further origin of pages, such as https://teach.example.org")
 	flags.StringArrayVar(&f.limits, "limit", nil, "limit of requests, NAME=POINTS/WINDOW/BLOCK with NAME general, auth, write or join, such as general=100/15m/15m")
+	flags.BoolVar(&f.fleet, "fleet", false, "take the phases from the fleet's records, not from flags: rekey run and rekey advance move them")
 	flags.BoolVar(&f.secure, "secure", false, "browsers come by HTTPS: cookies for it alone")
 	return cmd
 }
@@ -115,6 +116,9 @@ func (f serveFlags) config(s *settings, errOut io.Writer) (c app.Config, err err
 		Environment: plan.Environment(s.lookup), Listen: f.listen,
 		Redis: s.or(f.redis, "CW_REDIS_URL"), Database: s.or(f.database, "CW_DATABASE_URL"),
 		Phases: rekey.WithFlags(s.lookup), TrustedOrigins: f.origins, Secure: f.secure,
+	}
+	if f.fleet {
+		c.Phases = rekey.WithFleet(rekey.FleetConfig{Name: "classwaves"})
 	}
 	if c.Epochs, err = s.on("CW_CACHE_EPOCHS_ENABLED"); err != nil {
 		return c, err

@@ -192,6 +192,26 @@ func TestRedisIsAwayAtTheStart(t *testing.T) {
 	p.end()
 }
 
+// TestAFleetIsOneOption: with --fleet the process joins the fleet's records, and needs nothing else.
+func TestAFleetIsOneOption(t *testing.T) {
+	t.Setenv("CW_SESSION_KEYS", sessionKeys)
+	t.Setenv("CW_ENV", "test")
+	server := redistest.Start(t)
+	p := start(t, "--redis", server.URL(), "--fleet")
+	url := p.url()
+	if _, shown := get(t, url+"/metrics"); !strings.Contains(shown, `rekey_phase_acknowledged{rule="secure_sessions"} 1`) {
+		t.Errorf("the process says of its phases:\n%s", shown)
+	}
+	const prefix = "cw:test:rekey:"
+	if n := server.Client().HLen(t.Context(), prefix+"fleet").Val(); n != 1 {
+		t.Errorf("%d instances in the fleet, want 1", n)
+	}
+	p.end()
+	if n := server.Client().HLen(t.Context(), prefix+"fleet").Val(); n != 0 {
+		t.Errorf("%d instances in the fleet after the end, want none", n)
+	}
+}
+
 // TestWrongCommandLines: each says what is wrong, without what is secret.
 func TestWrongCommandLines(t *testing.T) {
 	t.Setenv("CW_SESSION_KEYS", "")
