@@ -180,3 +180,27 @@ func ExampleWithFlags() {
 	// dual
 	// settled
 }
+
+// In a fleet the phases come from records in the plan's server, which rekey run and rekey advance move. The
+// application says who it is, and no more.
+func ExampleWithFleet() {
+	server := exampleServer()
+	defer server.Close()
+	p, err := plan.Parse("rekey.yaml", []byte(`
+version: 1
+environment: prod
+server: {url: "redis://`+server.Addr()+`"}
+rules:
+  - {name: sessions, legacy: "secure_session:{id}", target: "cw:{env}:secure_session:{id}"}
+`), os.LookupEnv)
+	if err != nil {
+		panic(err)
+	}
+	r, err := rekey.Open(context.Background(), p, rekey.WithFleet(rekey.FleetConfig{Name: "classroom", Version: "1.4.2"}))
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = r.Close() }()
+	fmt.Println(r.Phases()["sessions"])
+	// Output: legacy
+}

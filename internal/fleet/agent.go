@@ -108,14 +108,33 @@ func (a *Agent) Start() {
 
 // greet learns which server a connection of the agent leads to.
 func (a *Agent) greet(ctx context.Context, cn *redis.Conn) error {
-	info, err := cn.Info(ctx, "server").Result()
+	id, err := RunID(ctx, cn)
 	if err != nil {
-		return fmt.Errorf("rekey: ask the server for its run id: %w", err)
+		return err
 	}
-	_, rest, _ := strings.Cut(info, "run_id:")
-	id, _, _ := strings.Cut(rest, "\r\n")
 	a.runID.Store(&id)
 	return nil
+}
+
+// RunID gives the run id of a server. A server that does not tell it (an embedded one, or a user without
+// +info) is "?" to everybody.
+func RunID(ctx context.Context, c interface {
+	Info(context.Context, ...string) *redis.StringCmd
+}) (string, error) {
+	info, err := c.Info(ctx, "server").Result()
+	var reply redis.Error
+	if errors.As(err, &reply) {
+		return "?", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("rekey: ask the server for its run id: %w", err)
+	}
+	_, rest, found := strings.Cut(info, "run_id:")
+	id, _, _ := strings.Cut(rest, "\r\n")
+	if !found || id == "" {
+		return "?", nil
+	}
+	return id, nil
 }
 
 // join enters the fleet as a new instance, and takes its targets.
