@@ -182,7 +182,7 @@ func TestErrorsSayWhatToTry(t *testing.T) {
 		{"no rule", []string{"purge", "-f", path, "--assume-phase", "guard"}, nil, 2, "no rule is named", "sessions"},
 		{"unknown rule", []string{"purge", "-f", path, "nosuch", "--assume-phase", "guard"}, nil, 2, "nosuch", "sessions"},
 		{"rules and all", []string{"purge", "-f", path, "sessions", "--all", "--assume-phase", "guard"}, nil, 2, "--all", "--all"},
-		{"no phase assumed", []string{"backfill", "-f", path, "sessions"}, nil, 2, "no fleet yet", "--assume-phase dual"},
+		{"no phase assumed", append([]string{"backfill", "sessions"}, up...), nil, 2, "no fleet", "--assume-phase dual"},
 		{"unknown phase assumed", []string{"backfill", "-f", path, "sessions", "--assume-phase", "red"}, nil, 2, "red", "--assume-phase dual"},
 		{"phase that is not safe", append([]string{"backfill", "sessions", "--assume-phase", "legacy"}, up...), nil, 2, "safe only", "--assume-phase dual"},
 		{"sweep of another strategy", append([]string{"relocate", "sessions", "--assume-phase", "dual"}, up...), nil, 2, "nothing to do", "--all"},

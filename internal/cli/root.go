@@ -36,7 +36,10 @@ way back at every step.
 Exit codes: 0 done, 1 failed or violated, 2 usage or plan, 3 a gate does not hold.`,
 		Example: `  rekey demo                       watch a live migration, no server needed
   rekey plan                       check ./rekey.yaml against its server
-  rekey flags --phase dual         the environment that chooses a phase`,
+  rekey status --watch             where the fleet is, and what it waits for
+  rekey run                        walk the fleet to the new names
+  rekey rollback                   and back, from wherever it is
+  rekey flags --phase dual         without a fleet: the environment that chooses a phase`,
 		SilenceErrors: true, // Run prints them
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -54,19 +57,25 @@ Exit codes: 0 done, 1 failed or violated, 2 usage or plan, 3 a gate does not hol
 	flags.StringVar(&a.env, "env", "", "the environment, else the plan's; there is no default")
 	flags.BoolVar(&a.json, "json", false, "print JSON")
 
-	root.AddCommand(
-		newDemo(a),
-		newFlags(a),
-		newPlan(a),
-		newSweep(a, sweep.Purge),
-		newSweep(a, sweep.Backfill),
-		newSweep(a, sweep.Verify),
-		newSweep(a, sweep.Reverse),
-		newSweep(a, sweep.Cleanup),
-		newSweep(a, sweep.Relocate),
-		newAdopt(a),
-		newStatus(a),
-		newVersion(a),
-	)
+	for _, g := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"before", "Before a migration:", []*cobra.Command{newDemo(a), newPlan(a), newFlags(a), newAdopt(a)}},
+		{"fleet", "The fleet:", []*cobra.Command{
+			newStatus(a), newRun(a), newAdvance(a), newRollback(a), newFreeze(a), newThaw(a), newAudit(a), newFence(a), newLog(a), newRestore(a),
+		}},
+		{"sweeps", "Sweeps over a rule's keys:", []*cobra.Command{
+			newSweep(a, sweep.Purge), newSweep(a, sweep.Backfill), newSweep(a, sweep.Verify), newSweep(a, sweep.Reverse),
+			newSweep(a, sweep.Cleanup), newSweep(a, sweep.Relocate),
+		}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, c := range g.commands {
+			c.GroupID = g.id
+		}
+		root.AddCommand(g.commands...)
+	}
+	root.AddCommand(newVersion(a))
 	return root
 }

@@ -2,14 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/classwaves/rekey/internal/fleet"
-	"github.com/classwaves/rekey/plan"
+	"github.com/classwaves/rekey/internal/control"
 )
 
 // statusOptions are the flags of `rekey status`.
@@ -62,14 +59,13 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 	if err != nil {
 		return err
 	}
-	t, err := a.connect(ctx, p)
+	f, err := a.openFleetOf(ctx, p)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = t.close() }() // it was only read from
-	store := fleet.NewStore(p, t.client(p.Databases[0]))
+	defer func() { _ = f.close() }() // it was only read from
 	look := func() watchedStatus {
-		r, err := readStatus(ctx, p, t, store)
+		r, err := f.status(ctx)
 		return watchedStatus{r, err}
 	}
 	if o.watch {
@@ -89,33 +85,15 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 	return nil
 }
 
-// readStatus reads the records and says what they mean.
-func readStatus(ctx context.Context, p *plan.Plan, t *target, store *fleet.Store) (*statusReport, error) {
-	server, err := askServer(ctx, store.Client(), t.url.String())
+// status reads the records and says what they mean.
+func (f *fleetTarget) status(ctx context.Context) (*statusReport, error) {
+	server, err := askServer(ctx, f.store.Client(), f.url.String())
 	if err != nil {
 		return nil, err
 	}
-	var f fleetRecords
-	if f.instances, f.now, err = store.Instances(ctx); err != nil {
-		return nil, explainRecords(err)
+	now, err := control.Read(ctx, f.store, f.plan)
+	if err != nil {
+		return nil, explainControl(err)
 	}
-	if f.targets, err = store.Targets(ctx); err != nil {
-		return nil, explainRecords(err)
-	}
-	r := &statusReport{
-		Type: "status", Plan: p.File, Environment: p.Environment, At: time.UnixMicro(f.now).UTC(),
-		Server: &statusServer{URL: server.URL, Flavor: server.Flavor, Version: server.Version, Role: server.Role, Replicas: server.Replicas},
-		Rules:  f.rules(p), Instances: f.reported(p), Findings: f.findings(p),
-	}
-	r.Next = nextOf(r)
-	return r, nil
-}
-
-// explainRecords gives an error of the control records its last line.
-func explainRecords(err error) error {
-	if errors.As(err, new(*fleet.FormatError)) {
-		text, _, _ := strings.Cut(err.Error(), ";")
-		return failed("update this program to the version of the instances", "%s", text)
-	}
-	return failed("rekey status, again", "%w", err)
+	return statusOf(f.plan, server, &now), nil
 }

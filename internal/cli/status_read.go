@@ -3,167 +3,163 @@ package cli
 import (
 	"cmp"
 	"fmt"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/classwaves/rekey/internal/control"
 	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
 )
 
-// fleetRecords is what the control records say at one moment.
-type fleetRecords struct {
-	now       int64 // the server's clock, in microseconds
-	instances []fleet.Instance
-	targets   map[string]fleet.Target
+// statusOf says what the records mean.
+func statusOf(p *plan.Plan, server *serverReport, s *control.Status) *statusReport {
+	r := &statusReport{
+		Type: "status", Plan: p.File, Environment: p.Environment, At: s.At,
+		Server:  &statusServer{URL: server.URL, Flavor: server.Flavor, Version: server.Version, Role: server.Role, Replicas: server.Replicas},
+		Control: controlOf(s), Rules: []statusRule{}, Instances: []statusInstance{}, Findings: findingsOf(p, s),
+	}
+	for i := range s.Rules {
+		r.Rules = append(r.Rules, ruleOf(p, i, &s.Rules[i]))
+	}
+	for i := range s.Instances {
+		r.Instances = append(r.Instances, instanceOf(p, s, &s.Instances[i]))
+	}
+	r.Next = nextOf(r)
+	return r
 }
 
-// rules says where each rule of the plan is.
-func (f *fleetRecords) rules(p *plan.Plan) []statusRule {
-	out := make([]statusRule, 0, len(p.Rules))
+// controlOf is who walks the fleet.
+func controlOf(s *control.Status) statusControl {
+	var out statusControl
+	if s.Lock != nil {
+		out.Generation = s.Lock.Gen
+		if s.Locked {
+			out.Owner = s.Lock.Owner
+			out.SecondsLeft = time.UnixMicro(s.Lock.Until).Sub(s.At).Seconds()
+		}
+	}
+	if gen, err := strconv.ParseInt(s.Gen, 10, 64); err == nil {
+		out.Generation = max(out.Generation, gen)
+	}
+	return out
+}
+
+// ruleOf is one rule.
+func ruleOf(p *plan.Plan, rule int, s *control.RuleStatus) statusRule {
+	out := statusRule{
+		Rule: s.Rule, Strategy: s.Strategy, Frozen: s.Frozen, Reached: s.Reached, Live: s.Live, Reads: s.Reads, Fallbacks: s.Fallbacks,
+		Phases: s.Phases, WaitsFor: []statusWait{},
+	}
+	if s.Target == nil {
+		return out
+	}
+	at := s.Target.Phase
+	out.Phase, out.Parked, out.Since, out.By = at.String(), at.Parked(), s.Target.At, s.Target.By
+	if s.Forward != nil {
+		out.Next = s.Forward.To.String()
+		out.WaitsFor = waitsOf(p, s.Forward)
+	}
+	return out
+}
+
+// waitsOf is what a step waits for: what blocks it, then what the controller does before it.
+func waitsOf(p *plan.Plan, step *control.Step) []statusWait {
+	blocked, work := []statusWait{}, []statusWait(nil)
+	for _, b := range step.Blockers {
+		w := statusWait{What: string(b.Reason), Name: b.Name, Text: b.Text, Try: b.Try}
+		switch b.Reason {
+		case control.Unproven, control.Asked, control.Strangers:
+			continue // they are said below
+		case control.Lost, control.Unburied:
+			w.Work = true
+			work = append(work, w)
+		default:
+			blocked = append(blocked, w)
+		}
+	}
+	for _, g := range step.Gates {
+		if !g.Holds {
+			work = append(work, gateWait(p, g))
+		}
+	}
+	if step.Audit {
+		work = append(work, statusWait{What: string(control.Strangers), Text: "audit, to prove that nobody is connected past rekey", Work: true})
+	}
+	return append(blocked, work...)
+}
+
+// gateWait is what proves a gate.
+func gateWait(p *plan.Plan, g control.GateState) statusWait {
+	w := statusWait{What: string(control.Unproven), Name: g.Gate, Text: fmt.Sprintf("%s, to prove that %s", g.Sweep, g.Proves), Work: true}
+	if g.Asked {
+		w.What = string(control.Asked)
+	}
+	if g.Sweep == "" {
+		w.Text = fmt.Sprintf("a soak of %s, in which no read falls back to a legacy name", spanText(p.Soak))
+	}
+	// That it is still to be done need not be said; what came of it the last time must.
+	if g.Why != "" && !strings.Contains(g.Why, "has not run") && !strings.Contains(g.Why, "has not begun") {
+		w.Text += ": " + g.Why
+	}
+	return w
+}
+
+// instanceOf is one instance.
+func instanceOf(p *plan.Plan, s *control.Status, in *control.InstanceStatus) statusInstance {
+	out := statusInstance{
+		ID: in.ID, Name: in.Name, Host: in.Host, PID: in.PID, Version: in.Version, Started: in.Started, State: stateLive,
+		RenewedSeconds: in.Age.Seconds(), LeaseSeconds: (time.Duration(in.Lease) * time.Microsecond).Seconds(), Note: in.Note,
+		Rules: []statusReached{},
+	}
+	switch {
+	case in.Bad != "":
+		out.State, out.Note = stateUnreadable, in.Bad
+		return out
+	case in.Lost:
+		out.State = stateLost
+	case in.Observer:
+		out.State = stateObserver
+	}
 	for i, r := range p.Rules {
-		s := statusRule{Rule: r.Name, Strategy: r.Strategy.String(), WaitsFor: []statusWait{}}
-		t, ok := f.targets[r.Name]
-		for n := range f.instances {
-			in := &f.instances[n]
-			if in.Observer || in.Lost(f.now) {
-				continue
-			}
-			s.Live++
-			s.Reads += in.Rules[r.Name].Reads
-			s.Fallbacks += in.Rules[r.Name].Fallbacks
-			if ok && behindOf(in, r.Name, p.Hash(i), t) == "" {
-				s.Reached++
-			}
+		reached := statusReached{Rule: r.Name}
+		state, knows := in.Rules[r.Name]
+		if knows && state.Phase != 0 {
+			reached.Phase = state.Phase.String()
 		}
-		if ok {
-			s.Phase, s.Parked, s.Frozen, s.Since, s.By = t.Phase.String(), t.Phase.Parked(), t.Frozen, t.At, t.By
-			if next, more := phase.Next(r.Strategy, t.Phase, phase.Prefixed); more {
-				s.Next = next.String()
-				s.WaitsFor = f.waits(p, i, t, next)
-			}
+		if !in.Observer {
+			reached.Why = behindOf(&state, knows, p.Hash(i), s.Rules[i].Target)
+			reached.Reached = reached.Why == ""
 		}
-		out = append(out, s)
+		out.Rules = append(out.Rules, reached)
 	}
 	return out
 }
 
 // behindOf says why an instance has not reached a target; "" where it has.
-func behindOf(in *fleet.Instance, rule, hash string, t fleet.Target) string {
-	state, knows := in.Rules[rule]
+func behindOf(state *fleet.RuleState, knows bool, hash string, t *fleet.Target) string {
 	switch {
 	case !knows:
 		return "its plan has no such rule"
 	case state.Hash != hash:
 		return "its plan has another rule of this name"
+	case t == nil:
+		return "no record says where it should be"
 	case state.Mark == t.Mark && state.Epoch == t.Epoch:
 		return ""
-	case state.Behind != "":
-		return state.Behind
 	}
-	return "it has not said so yet"
+	return cmp.Or(state.Behind, "it has not said that it has reached "+t.Phase.String())
 }
 
-// waits is what a step waits for, and what the controller does before it.
-func (f *fleetRecords) waits(p *plan.Plan, rule int, t fleet.Target, next phase.Phase) []statusWait {
-	name := p.Rules[rule].Name
-	out := []statusWait{}
-	if t.Frozen {
-		out = append(out, statusWait{What: "frozen", Text: "the freeze: rekey thaw ends it"})
-	}
-	if t.Hash != p.Hash(rule) {
-		out = append(out, statusWait{What: "records", Text: "the records, which are of another rule of this name"})
-	}
-	var work []statusWait
-	for _, in := range f.sorted() {
-		who := nameOf(&in)
-		why := behindOf(&in, name, p.Hash(rule), t)
-		wait := statusWait{What: "instance", Name: who}
-		switch {
-		case in.Lost(f.now):
-			wait.Text, wait.Work = fmt.Sprintf("closing the connections of %s, which is lost", who), true
-			work = append(work, wait)
-			continue
-		case in.Observer:
-			wait.Text = fmt.Sprintf("%s, an observer: it obeys flags and cannot be led", who)
-		case why == "":
-			continue
-		default:
-			wait.Text = fmt.Sprintf("%s: %s", who, why)
-			if at := in.Rules[name].Phase; at != 0 && at != t.Phase {
-				wait.Text = fmt.Sprintf("%s, still in %s: %s", who, at, why)
-			}
+// besideText says where an observer is that may not be there; "" where it may.
+func besideText(p *plan.Plan, s *control.Status, in *control.InstanceStatus) string {
+	var bad []string
+	for i, r := range p.Rules {
+		t, at := s.Rules[i].Target, in.Rules[r.Name].Phase
+		if t != nil && at != 0 && !phase.Beside(r.Strategy, at, t.Phase) {
+			bad = append(bad, fmt.Sprintf("%s in %s beside %s", r.Name, at, t.Phase))
 		}
-		out = append(out, wait)
 	}
-	step, ok := phase.StepBetween(p.Rules[rule].Strategy, t.Phase, next)
-	if !ok {
-		return out
-	}
-	return append(append(out, work...), stepWork(p, step)...)
+	return strings.Join(bad, ", ")
 }
-
-// stepWork is what the controller does to prove that a step is safe.
-func stepWork(p *plan.Plan, step phase.Step) []statusWait {
-	var out []statusWait
-	for _, g := range slices.Concat(step.Gates, step.Asked) {
-		text := fmt.Sprintf("%s, to prove that %s", g.Sweep(), g.Proves())
-		if g.Sweep() == "" {
-			if p.Soak == 0 {
-				continue
-			}
-			text = fmt.Sprintf("%s without a read that falls back to a legacy name", spanText(p.Soak))
-		}
-		out = append(out, statusWait{What: "gate", Name: g.String(), Text: text, Work: true})
-	}
-	if step.Audit {
-		out = append(out, statusWait{What: "audit", Text: "audit, to prove that nobody is connected past rekey", Work: true})
-	}
-	return out
-}
-
-// sorted is the instances in the order of their names.
-func (f *fleetRecords) sorted() []fleet.Instance {
-	return slices.SortedFunc(slices.Values(f.instances), func(a, b fleet.Instance) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
-	})
-}
-
-// nameOf is how an instance is called in a sentence.
-func nameOf(in *fleet.Instance) string { return cmp.Or(in.Name, shortID(in.ID)) }
-
-// reported is the instances as they are printed.
-func (f *fleetRecords) reported(p *plan.Plan) []statusInstance {
-	out := make([]statusInstance, 0, len(f.instances))
-	for _, in := range f.sorted() {
-		s := statusInstance{
-			ID: in.ID, Name: in.Name, Host: in.Host, PID: in.PID, Version: in.Version, Started: in.Started, State: stateLive,
-			RenewedSeconds: micros(f.now - in.Renewed).Seconds(), LeaseSeconds: micros(in.Lease).Seconds(), Rules: []statusReached{},
-		}
-		switch {
-		case in.Lost(f.now):
-			s.State = stateLost
-		case in.Observer:
-			s.State = stateObserver
-		}
-		for i, r := range p.Rules {
-			reached := statusReached{Rule: r.Name}
-			if state, ok := in.Rules[r.Name]; ok && state.Phase != 0 {
-				reached.Phase = state.Phase.String()
-			}
-			t, ok := f.targets[r.Name]
-			if !ok {
-				reached.Why = "nothing is recorded of it"
-			} else if !in.Observer {
-				reached.Why = behindOf(&in, r.Name, p.Hash(i), t)
-			}
-			reached.Reached = ok && !in.Observer && reached.Why == ""
-			s.Rules = append(s.Rules, reached)
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
-func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }

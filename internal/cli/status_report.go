@@ -36,17 +36,18 @@ type statusControl struct {
 
 // statusRule is one rule of the plan.
 type statusRule struct {
-	Rule      string    `json:"rule"`
-	Strategy  string    `json:"strategy"`
-	Phase     string    `json:"phase"` // "": nothing is recorded of it
-	Parked    bool      `json:"parked"`
-	Frozen    bool      `json:"frozen"`
-	Since     time.Time `json:"since,omitzero"`
-	By        string    `json:"by,omitempty"`
-	Reached   int       `json:"reached"` // by so many live instances
-	Live      int       `json:"live"`    // of so many
-	Reads     uint64    `json:"reads"`   // of the live instances
-	Fallbacks uint64    `json:"fallbacks"`
+	Rule      string         `json:"rule"`
+	Strategy  string         `json:"strategy"`
+	Phase     string         `json:"phase"` // "": nothing is recorded of it
+	Parked    bool           `json:"parked"`
+	Frozen    bool           `json:"frozen"`
+	Since     time.Time      `json:"since,omitzero"`
+	By        string         `json:"by,omitempty"`
+	Reached   int            `json:"reached"` // by so many live instances
+	Live      int            `json:"live"`    // of so many
+	Phases    map[string]int `json:"phases"`  // how many live instances are in which
+	Reads     uint64         `json:"reads"`   // of all instances
+	Fallbacks uint64         `json:"fallbacks"`
 	// Next is the phase after this one, "" at the end of the walk; WaitsFor is what it wants, in words.
 	Next     string       `json:"next"`
 	WaitsFor []statusWait `json:"waits_for"`
@@ -54,9 +55,10 @@ type statusRule struct {
 
 // statusWait is one thing that a step waits for.
 type statusWait struct {
-	What string `json:"what"`           // instance, gate, audit, frozen, records
+	What string `json:"what"`           // a reason of package control
 	Name string `json:"name,omitempty"` // of the instance or the gate
 	Text string `json:"text"`
+	Try  string `json:"try,omitempty"`
 	// Work says that the controller does it as part of the step: a sweep, an audit, a soak.
 	Work bool `json:"work"`
 }
@@ -69,7 +71,8 @@ type statusInstance struct {
 	PID     int       `json:"pid"`
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
-	State   string    `json:"state"` // live, lost or observer
+	State   string    `json:"state"` // live, lost, observer or unreadable
+	Note    string    `json:"note,omitempty"`
 	// RenewedSeconds is how long ago it was heard of, LeaseSeconds how long that lasts.
 	RenewedSeconds float64         `json:"renewed_seconds"`
 	LeaseSeconds   float64         `json:"lease_seconds"`
@@ -93,7 +96,8 @@ type statusFinding struct {
 
 // The states of an instance.
 const (
-	stateLive     = "live"
-	stateLost     = "lost"
-	stateObserver = "observer"
+	stateLive       = "live"
+	stateLost       = "lost"
+	stateObserver   = "observer"
+	stateUnreadable = "unreadable" // its record is of another version
 )

@@ -80,6 +80,7 @@ func (r *records) join(name string, sessions, limits phase.Phase, changes ...fun
 func normaliseStatus(s *redistest.Server, text string) string {
 	text = normalise(s, text)
 	text = regexp.MustCompile(`rekey\.yaml|/\S+/rekey\.yaml`).ReplaceAllString(text, "PLAN")
+	text = regexp.MustCompile(`lease for [0-9.]+m?s`).ReplaceAllString(text, "lease for TIME")
 	return regexp.MustCompile(`\b[01]s\b`).ReplaceAllString(text, "0s")
 }
 
@@ -105,18 +106,18 @@ func TestStatusScreens(t *testing.T) {
 				state.Behind = "a transaction is open"
 				in.Rules["sessions"] = state
 			})
-		}, []string{"blocked by  web-2, still in legacy: a transaction is open"}},
+		}, []string{"held up  web-2 (host, pid 42) is in legacy and has not reached guard: a transaction is open"}},
 		{"dead", func(r *records) {
 			r.found()
 			r.join("web-1", phase.Legacy, phase.Legacy)
 			r.join("web-2", phase.Legacy, phase.Legacy, lost)
-		}, []string{"1 live, 1 lost", "closing the connections of web-2, which is lost"}},
+		}, []string{"1 live, 1 lost", "first    web-2 (host, pid 42) has not renewed its lease"}},
 		{"observer", func(r *records) {
 			r.found()
 			r.target("sessions", phase.Dual)
 			r.join("web-1", phase.Dual, phase.Legacy)
 			r.join("cron", phase.Legacy, phase.Legacy, func(in *fleet.Instance) { in.Observer = true })
-		}, []string{"unsafe    cron obeys flags and uses sessions in legacy beside dual", "blocked by  cron, an observer"}},
+		}, []string{"unsafe    cron obeys flags and is with sessions in legacy beside dual", "held up  cron (host, pid 42) obeys flags"}},
 		{"other-plan", func(r *records) {
 			r.found()
 			r.join("web-1", phase.Legacy, phase.Legacy, func(in *fleet.Instance) {

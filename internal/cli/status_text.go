@@ -77,7 +77,7 @@ func fleetText(r *statusReport) string {
 		return "no instance has joined"
 	}
 	var words []string
-	for _, state := range []string{stateLive, stateLost, stateObserver} {
+	for _, state := range []string{stateLive, stateLost, stateObserver, stateUnreadable} {
 		n := 0
 		for i := range r.Instances {
 			if r.Instances[i].State == state {
@@ -183,7 +183,7 @@ const rankQuiet = 3
 // rank is the place of an instance in the list.
 func (i *statusInstance) rank() int {
 	switch {
-	case i.State == stateLost:
+	case i.State == stateLost, i.State == stateUnreadable:
 		return 0
 	case i.State == stateObserver:
 		return 1
@@ -195,6 +195,8 @@ func (i *statusInstance) rank() int {
 
 func (i *statusInstance) reachedText(r *statusReport) string {
 	switch i.State {
+	case stateUnreadable:
+		return i.Note
 	case stateLost:
 		return "lost: its lease ran out " + spanText(seconds(i.RenewedSeconds-i.LeaseSeconds)) + " ago"
 	case stateObserver:
@@ -210,7 +212,7 @@ func (i *statusInstance) reachedText(r *statusReport) string {
 		text := s.Rule
 		switch {
 		case s.Phase == "":
-		case s.Phase == r.phaseOf(s.Rule):
+		case s.Phase == r.phaseOf(s.Rule), r.phaseOf(s.Rule) == "":
 			text += " in " + s.Phase
 		default:
 			text += " still in " + s.Phase
@@ -274,20 +276,25 @@ func waitLines(r *statusReport) []line {
 	}
 	var out []line
 	for _, g := range groups {
-		names := strings.Join(g.rules, ", ")
-		if len(g.rules) > 4 {
-			names = plural(len(g.rules), "rule")
-		}
-		out = append(out, line{headLine, names + ", " + g.step})
+		out = append(out, line{headLine, namesText(g.rules) + ", " + g.step})
 		for _, w := range g.waits {
 			if w.Work {
-				out = append(out, line{plainLine, "  then        " + w.Text})
+				out = append(out, line{plainLine, "  first    " + w.Text})
 			} else {
-				out = append(out, line{waitLine, "  blocked by  " + w.Text})
+				out = append(out, line{waitLine, "  held up  " + w.Text})
 			}
 		}
 	}
 	return out
+}
+
+// namesText is some rules in a line.
+func namesText(rules []string) string {
+	const most = 4
+	if len(rules) > most {
+		return plural(len(rules), "rule")
+	}
+	return strings.Join(rules, ", ")
 }
 
 // phaseOf is where a rule is to be.

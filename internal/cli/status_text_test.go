@@ -28,11 +28,11 @@ func mixedStatus() *statusReport {
 		Rules: []statusRule{
 			{Rule: "sessions", Strategy: "mirror", Phase: "dual", Since: statusAt.Add(-192 * time.Second), Reached: 1, Live: 2, Reads: 1234567, Fallbacks: 12, Next: "settled",
 				WaitsFor: []statusWait{
-					{What: "instance", Name: "web-2", Text: "web-2, which is still in guard: a transaction is open"},
+					{What: "instance", Name: "web-2", Text: "web-2 (h2, pid 4242) is in guard and has not reached dual: a transaction is open"},
 					{What: "gate", Name: "copied", Text: "backfill, to prove that every logical key has its target copy", Work: true},
 				}},
 			{Rule: "limits", Strategy: "move", Phase: "legacy", Parked: true, Reached: 2, Live: 2, Next: "hold", Frozen: true,
-				WaitsFor: []statusWait{{What: "frozen", Text: "freeze of ada@laptop"}}},
+				WaitsFor: []statusWait{{What: "frozen", Text: "it is frozen"}}},
 		},
 		Instances: []statusInstance{
 			{ID: "AAAAAAAAAA", Name: "web-1", Host: "h1", PID: 11, Version: "v1.2.0", State: stateLive, RenewedSeconds: 1.2, LeaseSeconds: 15, Rules: reached("dual", "legacy", true, "")},
@@ -79,7 +79,7 @@ func TestChanges(t *testing.T) {
 	first := tell()
 	for _, want := range []string{
 		"fleet      4 instances: 2 live, 1 lost, 1 observer\n", "control    ada@laptop pid 77, generation 7\n",
-		"sessions   dual, reached by 1 of 2; blocked by web-2\n", "limits     legacy (frozen), reached by 2 of 2; blocked by frozen\n", "unsafe     cron obeys flags",
+		"sessions   dual, reached by 1 of 2; held up by web-2\n", "limits     legacy (frozen), reached by 2 of 2; held up by frozen\n", "unsafe     cron obeys flags",
 	} {
 		if !strings.Contains(first, want) {
 			t.Errorf("no %q in\n%s", want, first)

@@ -13,6 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
+	"github.com/classwaves/rekey/internal/control"
+	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/internal/sweep"
 	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
@@ -59,16 +61,18 @@ func newSweep(a *app, kind sweep.Kind) *cobra.Command {
 		Short: text.short,
 		Long: text.long + `
 
-Until there is a fleet that can tell, --assume-phase is your word that every
-process is in this phase, and stays there until the sweep has ended.`,
-		Example: fmt.Sprintf("  rekey %s sessions --assume-phase %s", kind, kind.Phases(strategyOf(kind))[0]),
+The phase is that of the fleet, which every instance must have reached. Where
+there is no fleet that can tell, --assume-phase is your word that every process
+is in this phase, and stays there until the sweep has ended.`,
+		Example:           fmt.Sprintf("  rekey %s sessions\n  rekey %[1]s sessions --assume-phase %[2]s", kind, kind.Phases(strategyOf(kind))[0]),
+		ValidArgsFunction: a.completeRules(0),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return a.sweep(cmd.Context(), kind, names, o)
 		},
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.all, "all", false, "all rules of the plan that have the phase")
-	f.StringVar(&o.phase, "assume-phase", "", "the phase that every process is in")
+	f.StringVar(&o.phase, "assume-phase", "", "the phase that every process is in, where no fleet tells")
 	f.IntVar(&o.examples, "examples", sweep.DefaultExamples, "how many problems to name")
 	f.BoolVar(&o.showKeys, "show-keys", false, "print names of keys; they hold identifiers of sessions")
 	if kind == sweep.Purge || kind == sweep.Cleanup || kind == sweep.Verify {
@@ -84,6 +88,9 @@ process is in this phase, and stays there until the sweep has ended.`,
 		f.BoolVar(&o.removeStrays, "remove-strays", false, "remove legacy keys without a target too (phase sealed)")
 		f.DurationVar(&o.minIdle, "min-idle", 0, "keep and name legacy keys that were used within this time")
 	}
+	completeFlag(cmd, "assume-phase", a.completePhases(func(s phase.Strategy, p phase.Phase) bool {
+		return slices.Contains(kind.Phases(s), p)
+	}))
 	return cmd
 }
 
@@ -112,22 +119,52 @@ func (a *app) sweep(ctx context.Context, kind sweep.Kind, names []string, o swee
 	if o.execute && kind == sweep.Verify && !o.repair {
 		return misused("rekey verify --repair --execute", "--execute without --repair: verify changes nothing by itself")
 	}
+	f, err := a.openFleetOf(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.close() }() // the sweep has connections of its own
+	now, err := control.Read(ctx, f.store, p)
+	if err != nil {
+		return explainControl(err)
+	}
 	if o.all {
 		able := slices.DeleteFunc(slices.Clone(rules), func(i int) bool {
-			return !slices.Contains(kind.Phases(p.Rules[i].Strategy), assumed)
+			at, _, _ := sweepPhase(&now, i, kind, assumed)
+			return !slices.Contains(kind.Phases(p.Rules[i].Strategy), at)
 		})
 		if len(able) > 0 { // else the first one says why
 			rules = able
 		}
 	}
-	t, err := a.connect(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = t.close() }() // the sweep has connections of its own
+	return a.sweepRules(ctx, f, &now, rules, kind, assumed, o)
+}
+
+// sweepRules sweeps one rule after the other. Where there is a fleet the lock is held meanwhile, so that
+// nobody takes it to another phase.
+func (a *app) sweepRules(ctx context.Context, f *fleetTarget, now *control.Status, rules []int, kind sweep.Kind, assumed phase.Phase, o sweepOptions) (err error) {
+	var led *control.Controller
+	defer func() {
+		if led != nil {
+			err = errors.Join(err, led.Close())
+		}
+	}()
 	code := exitDone
 	for _, i := range rules {
-		got, err := a.sweepRule(ctx, t.client(p.Databases[0]), p, i, kind, assumed, o)
+		at, isLed, err := sweepPhase(now, i, kind, assumed)
+		if err != nil {
+			return err
+		}
+		if isLed && led == nil {
+			if led, err = control.Open(ctx, f.plan, control.Options{Client: f.store.Client(), Owner: a.owner()}); err != nil {
+				return explainControl(err)
+			}
+		}
+		run := sweep.Run
+		if isLed {
+			run = led.Sweep
+		}
+		got, err := a.sweepRule(ctx, run, f.store.Client(), f.plan, i, kind, at, o)
 		if err != nil {
 			return explainSweep(err)
 		}
@@ -142,15 +179,14 @@ func (a *app) sweep(ctx context.Context, kind sweep.Kind, names []string, o swee
 	return nil
 }
 
-// assumedPhase reads --assume-phase.
+// assumedPhase reads --assume-phase; 0 where it is not given.
 func assumedPhase(kind sweep.Kind, name string) (phase.Phase, error) {
-	try := fmt.Sprintf("rekey %s RULE --assume-phase %s, when it is so", kind, phasesText(kind))
 	if name == "" {
-		return 0, misused(try, "there is no fleet yet that could tell the phase that every process is in, so it takes your word: --assume-phase")
+		return 0, nil
 	}
 	p, err := phase.Parse(name)
 	if err != nil {
-		return 0, misused(try, "--assume-phase: %w", err)
+		return 0, misused(fmt.Sprintf("rekey %s RULE --assume-phase %s, when it is so", kind, phasesText(kind)), "--assume-phase: %w", err)
 	}
 	return p, nil
 }
@@ -169,10 +205,10 @@ func phasesText(kind sweep.Kind) string {
 }
 
 // sweepRule sweeps one rule, prints what came of it and returns its exit code.
-func (a *app) sweepRule(ctx context.Context, c *redis.Client, p *plan.Plan, rule int, kind sweep.Kind, assumed phase.Phase, o sweepOptions) (int, error) {
+func (a *app) sweepRule(ctx context.Context, run func(context.Context, sweep.Options) (sweep.Result, error), c *redis.Client, p *plan.Plan, rule int, kind sweep.Kind, at phase.Phase, o sweepOptions) (int, error) {
 	progress := a.newProgress()
-	result, err := sweep.Run(ctx, sweep.Options{
-		Client: c, Plan: p, Rule: p.Rules[rule].Name, Kind: kind, Phase: assumed,
+	result, err := run(ctx, sweep.Options{
+		Client: c, Plan: p, Rule: p.Rules[rule].Name, Kind: kind, Phase: at,
 		Execute: o.execute, Repair: o.repair, RemoveStrays: o.removeStrays, ClaimSharedLegacy: o.claim, MinIdle: o.minIdle, TTLTolerance: o.tolerance,
 		Examples: examples(o.examples), OnProgress: progress.report,
 	})
@@ -180,7 +216,7 @@ func (a *app) sweepRule(ctx context.Context, c *redis.Client, p *plan.Plan, rule
 		return exitFailed, err
 	}
 	out := sweepJSON{
-		Type: "result", Kind: kind.String(), Rule: p.Rules[rule].Name, Phase: assumed, Dry: dry(kind, o),
+		Type: "result", Kind: kind.String(), Rule: p.Rules[rule].Name, Phase: at, Dry: dry(kind, o),
 		Counts: result.Counts, Problems: result.Problems, Notes: result.Notes, Gates: result.Verdict.Gates, Stored: result.Stored,
 	}
 	for _, e := range result.Examples {
@@ -312,6 +348,9 @@ func explainSweep(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
+	if errors.As(err, new(*control.HeldError)) || errors.As(err, new(*control.FencedError)) || errors.Is(err, fleet.ErrRestore) {
+		return explainControl(err)
+	}
 	code := exitFailed
 	switch {
 	case errors.Is(err, sweep.ErrOptions):
@@ -326,7 +365,7 @@ func explainSweep(err error) error {
 			return misused("--all, which takes the rules that it can", "%w", err)
 		}
 		text, _, _ = strings.Cut(text, ";")
-		return misused(fmt.Sprintf("--assume-phase %s, when every process is there", refused.Want[0]), "%s", text)
+		return misused(fmt.Sprintf("rekey advance, or --assume-phase %s without a fleet, when every process is there", refused.Want[0]), "%s", text)
 	}
 	if i := strings.LastIndex(text, "; "); i > 0 {
 		return &failure{code: code, err: errors.New(text[:i]), try: text[i+2:]}

@@ -84,7 +84,7 @@ func changesOf(r *statusReport) []change {
 			}
 		}
 		if len(blocked) > 0 {
-			text += "; blocked by " + strings.Join(blocked, ", ")
+			text += "; held up by " + strings.Join(blocked, ", ")
 		}
 		out = append(out, change{rule.Rule, text})
 	}

@@ -1,0 +1,276 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/term"
+	"github.com/spf13/cobra"
+
+	"github.com/classwaves/rekey/internal/control"
+	"github.com/classwaves/rekey/phase"
+	"github.com/classwaves/rekey/plan"
+)
+
+// walkOptions are the flags of the commands that take rules from phase to phase: run, advance, rollback.
+type walkOptions struct {
+	all          bool
+	to           string
+	dryRun       bool
+	yes          bool
+	takeOver     bool
+	noInstances  bool
+	soak         time.Duration
+	wait         time.Duration
+	monitor      time.Duration
+	forget       []string
+	strangers    []string
+	skip         []string
+	purge        bool
+	removeStrays bool
+	claim        bool
+}
+
+// addFlags adds the flags that all three have.
+func (o *walkOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and change nothing")
+	f.DurationVar(&o.wait, "wait", control.DefaultPatience, "how long an instance, a replica or the server is waited for; 0: not at all")
+	f.StringSliceVar(&o.forget, "forget", nil, "an instance, by name or id, that you know to be dead: its lease is not waited for")
+	f.StringSliceVar(&o.strangers, "allow-stranger", nil, "a user, client name or address that may stay past rekey, beside the plan's")
+	f.DurationVar(&o.monitor, "monitor", 0, "how long an audit also listens to the server's commands")
+	f.BoolVar(&o.noInstances, "no-instances", false, "your word that no process uses the keys; wants a clean audit")
+}
+
+// options are what the controller is told.
+func (o *walkOptions) options(a *app, f *fleetTarget, observe func(control.Event)) (control.Options, error) {
+	out := control.Options{
+		Client: f.store.Client(), Owner: a.owner(), TakeOver: o.takeOver, NoInstances: o.noInstances, Soak: o.soak, Forget: o.forget,
+		AllowStranger: o.strangers, Monitor: o.monitor, Purge: o.purge, RemoveStrays: o.removeStrays, ClaimSharedLegacy: o.claim,
+		Patience: o.wait, Progress: observe,
+	}
+	if o.wait == 0 {
+		out.Patience = -1 // 0 is the default there
+	}
+	for _, name := range o.skip {
+		g, err := phase.ParseGate(name)
+		if err != nil || !slices.Contains(skippable(), g.String()) {
+			return out, misused("--skip "+strings.Join(skippable(), " or --skip "), "--skip %s: only gates that a step is safe without can be left out", name)
+		}
+		out.SkipAsked = append(out.SkipAsked, g)
+	}
+	return out, nil
+}
+
+// skippable are the gates that are asked for and necessary for nothing.
+func skippable() []string {
+	var out []string
+	for _, s := range []phase.Strategy{phase.Mirror, phase.Relocate} {
+		for _, step := range phase.Steps(s) {
+			for _, g := range step.Asked {
+				if !slices.Contains(out, g.String()) {
+					out = append(out, g.String())
+				}
+			}
+		}
+	}
+	return out
+}
+
+// goalPhase reads --to or --until; 0 where it is not given.
+func goalPhase(flag, name string) (phase.Phase, error) {
+	if name == "" {
+		return 0, nil
+	}
+	p, err := phase.Parse(name)
+	if err != nil {
+		return 0, misused("--"+flag+" with a phase of the rule's strategy, as rekey status shows them", "--%s: %w", flag, err)
+	}
+	return p, nil
+}
+
+// walkCommand is one of run, advance and rollback, on its way.
+type walkCommand struct {
+	name  string // of the command
+	goals []control.Goal
+	walkOptions
+}
+
+// walk takes the rules to their goals, or says what it would do.
+func (a *app) walk(ctx context.Context, p *plan.Plan, w walkCommand) error {
+	f, err := a.openFleetOf(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.close() }() // all that was written was answered
+	o, err := w.options(a, f, a.newEvents(ruleNames(p)).happened)
+	if err != nil {
+		return err
+	}
+	walks, err := f.preview(ctx, w, o)
+	if err != nil {
+		return err
+	}
+	if w.dryRun {
+		return a.dryRun(w, walks)
+	}
+	if err := a.confirm(ctx, f, w, walks); err != nil {
+		return err
+	}
+	c, err := control.Open(ctx, p, o)
+	if err != nil {
+		return explainControl(err)
+	}
+	if err := errors.Join(c.Walk(ctx, w.goals), c.Close()); err != nil {
+		return explainControl(err)
+	}
+	return a.walked(ctx, f, w)
+}
+
+// preview is what would be done.
+func (f *fleetTarget) preview(ctx context.Context, w walkCommand, o control.Options) ([]dryWalk, error) {
+	now, err := control.Read(ctx, f.store, f.plan)
+	if err != nil {
+		return nil, explainControl(err)
+	}
+	steps, err := o.Preview(ctx, f.store, f.plan, w.goals)
+	if err != nil {
+		return nil, explainControl(err)
+	}
+	walks := dryWalks(f.plan, &now, w.goals, steps)
+	for _, d := range walks {
+		// With --all a rule on the other side of the phase stays where it is.
+		if len(d.Steps) == 0 && d.From != d.To && !w.all {
+			other := "rollback"
+			if w.name == "rollback" {
+				other = "advance"
+			}
+			return nil, misused(fmt.Sprintf("rekey %s %s --to %s, which goes the other way", other, d.Rule, d.To),
+				"rule %s is in %s, from where %s does not lead to %s", d.Rule, d.From, w.name, d.To)
+		}
+	}
+	return walks, nil
+}
+
+// walked says where everything is now.
+func (a *app) walked(ctx context.Context, f *fleetTarget, w walkCommand) error {
+	now, err := control.Read(ctx, f.store, f.plan)
+	if err != nil {
+		return explainControl(err)
+	}
+	type ruleJSON struct {
+		Rule  string `json:"rule"`
+		Phase string `json:"phase"`
+	}
+	out := struct {
+		Type    string     `json:"type"`
+		Command string     `json:"command"`
+		Rules   []ruleJSON `json:"rules"`
+		Next    string     `json:"next"`
+	}{"result", w.name, []ruleJSON{}, walkNext(f.plan, &now, w)}
+	for _, g := range w.goals {
+		i, _ := f.plan.Index(g.Rule)
+		at := phase.Legacy
+		if t := now.Rules[i].Target; t != nil {
+			at = t.Phase
+		}
+		out.Rules = append(out.Rules, ruleJSON{g.Rule, at.String()})
+	}
+	if a.json {
+		return a.printJSON(out)
+	}
+	phases := make(map[string][]string)
+	var order []string
+	for _, r := range out.Rules {
+		if phases[r.Phase] == nil {
+			order = append(order, r.Phase)
+		}
+		phases[r.Phase] = append(phases[r.Phase], r.Rule)
+	}
+	a.printf("\n")
+	for _, at := range order {
+		a.printf("at %s: %s\n", at, namesText(phases[at]))
+	}
+	a.printf("\nNext: %s\n", out.Next)
+	return nil
+}
+
+// walkNext is the command after a walk.
+func walkNext(p *plan.Plan, now *control.Status, w walkCommand) string {
+	moving, legacy := false, true
+	for i := range now.Rules {
+		t := now.Rules[i].Target
+		moving = moving || t != nil && !t.Phase.Parked()
+		legacy = legacy && (t == nil || t.Phase == phase.Legacy)
+	}
+	switch {
+	case moving:
+		return "rekey status"
+	case legacy:
+		return "rekey purge --all, which counts the target keys that are left; the next try wants none"
+	}
+	return "rekey fence, so that a forgotten client of the legacy names fails loudly"
+}
+
+// dryRun says what would be done.
+func (a *app) dryRun(w walkCommand, walks []dryWalk) error {
+	if a.json {
+		if err := a.printJSON(struct {
+			Type    string    `json:"type"`
+			Command string    `json:"command"`
+			Rules   []dryWalk `json:"rules"`
+		}{"dry_run", w.name, walks}); err != nil {
+			return err
+		}
+	} else {
+		a.printLines(dryLines(walks))
+		a.printf("\nNothing was changed.\n")
+	}
+	if slices.ContainsFunc(walks, func(d dryWalk) bool { return len(d.Blocked) > 0 }) {
+		return said(exitGate)
+	}
+	return nil
+}
+
+// confirm asks at a terminal before a whole walk; elsewhere it wants --yes.
+func (a *app) confirm(ctx context.Context, f *fleetTarget, w walkCommand, walks []dryWalk) error {
+	if w.name != "run" || w.yes {
+		return nil
+	}
+	if in, ok := a.stdin.(*os.File); !ok || !term.IsTerminal(in.Fd()) || a.json {
+		return misused("rekey run --dry-run, and then rekey run --yes", "run asks before it begins, and there is nobody at a terminal to ask")
+	}
+	a.printLines(dryLines(walks))
+	a.printf("\nWalk environment %s at %s? [y/N] ", f.plan.Environment, f.url)
+	answer, err := a.answer(ctx)
+	if err != nil {
+		return err
+	}
+	if answer != "y" && answer != "yes" {
+		return failed("rekey run --dry-run", "nothing was changed")
+	}
+	a.printf("\n")
+	return nil
+}
+
+// answer reads a line of standard input.
+func (a *app) answer(ctx context.Context) (string, error) {
+	read := make(chan string, 1)
+	go func() { // it ends with the line, or with the process
+		text, _ := bufio.NewReader(a.stdin).ReadString('\n') // no answer is the answer no
+		read <- strings.ToLower(strings.TrimSpace(text))
+	}()
+	select {
+	case text := <-read:
+		return text, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
