@@ -12,6 +12,7 @@ type login struct {
 	token  string // CSRF
 	at     time.Time
 	ended  string // how it was ended, once it is
+	over   time.Time
 }
 
 // account is what must be true of a teacher's logins: those that live, the oldest first, and some of
@@ -36,7 +37,7 @@ func (a *account) opened(l *login) {
 // close notes that a login has ended.
 func (a *account) close(l *login, how string) {
 	a.drop(l)
-	l.ended = how
+	l.ended, l.over = how, time.Now()
 	a.ended = append(a.ended, l)
 	if len(a.ended) > endedMax {
 		a.ended[0].browser.close()

@@ -37,6 +37,10 @@ type Config struct {
 	// Faults says that stores fail during the play: 503 and broken connections are allowed, and what
 	// cannot be known then is not held against the server: reads that lag behind, budgets given twice.
 	Faults bool
+	// Settle is how long a login, or its end, may take to be known everywhere where faults are injected: a
+	// server that does not reach the cache tells the database, and the others hear of it when the two are
+	// compared, once a second. Default 4 s.
+	Settle time.Duration
 	// Patience is how long a change may take to reach those who listen; default 10 s.
 	Patience time.Duration
 }
@@ -118,6 +122,9 @@ func (c *Config) complete() error {
 	}
 	if c.Pause == 0 {
 		c.Pause = 200 * time.Millisecond
+	}
+	if c.Settle == 0 {
+		c.Settle = 4 * time.Second
 	}
 	if c.Patience == 0 {
 		c.Patience = 10 * time.Second

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -32,7 +33,10 @@ type fake struct {
 	older   map[string][]byte // what was read first, for a server that keeps it
 }
 
-type fakeLogin struct{ teacher, token string }
+type fakeLogin struct {
+	teacher, token string
+	at             time.Time
+}
 
 type fakeClass struct {
 	id, teacher, title, state, code string
@@ -160,7 +164,7 @@ func (f *fake) teacher(next func(w http.ResponseWriter, r *http.Request, cookie 
 		defer f.mu.Unlock()
 		cookie := cookieOf(r, loginCookie)
 		l := f.logins[cookie]
-		if l == nil || f.does("lose a login", 30) {
+		if l == nil || f.does("lose a login", 30) || time.Since(l.at) < 100*time.Millisecond && f.does("know a login late", 2) {
 			fail(w, http.StatusUnauthorized, "UNAUTHENTICATED")
 			return
 		}
@@ -197,7 +201,7 @@ func (f *fake) login(w http.ResponseWriter, r *http.Request) {
 	}
 	teacher := in.Email
 	cookie := f.name("cookie")
-	l := &fakeLogin{teacher: teacher, token: f.name("token")}
+	l := &fakeLogin{teacher: teacher, token: f.name("token"), at: time.Now()}
 	f.logins[cookie] = l
 	f.order[teacher] = append(f.order[teacher], cookie)
 	if n := len(f.order[teacher]); n > fakeMax {
@@ -228,15 +232,23 @@ func (f *fake) end(cookie string) {
 
 func (f *fake) me(w http.ResponseWriter, _ *http.Request, _ string, l *fakeLogin) {
 	if f.does("take one for another", 10) {
-		l = &fakeLogin{"load-0@example.org", l.token}
+		l = &fakeLogin{"load-0@example.org", l.token, l.at}
 	}
 	answerWith(w, http.StatusOK, f.who(l))
 }
 
 func (f *fake) logout(w http.ResponseWriter, _ *http.Request, cookie string, l *fakeLogin) {
 	f.end(cookie)
-	if f.does("keep an ended login", 1) {
+	switch {
+	case f.does("keep an ended login", 1):
 		f.logins[cookie] = l
+	case f.does("end a login late", 1):
+		f.logins[cookie] = l
+		time.AfterFunc(50*time.Millisecond, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			delete(f.logins, cookie)
+		})
 	}
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 func config(f *fake) Config {
 	return Config{
 		URL: f.URL, Email: "load-%d@example.org", Password: fakePassword, Teachers: 2, Students: 3,
-		Pause: 4 * time.Millisecond, Patience: 2 * time.Second,
+		Pause: 4 * time.Millisecond, Patience: 2 * time.Second, Settle: 200 * time.Millisecond,
 		Probes: []Probe{
 			{Limit: "join", Points: fakePoints, Window: time.Hour, Block: time.Hour, Users: 2, Over: 300 * time.Millisecond},
 			{Limit: "auth", Points: fakePoints, Window: time.Hour, Block: time.Hour, Users: 1, Over: 300 * time.Millisecond},
@@ -95,7 +95,9 @@ func TestWrongServers(t *testing.T) {
 		want  Kind
 	}{
 		{"lose a login", LostSession},
+		{"know a login late", LostSession},
 		{"keep an ended login", RevivedSession},
+		{"end a login late", RevivedSession},
 		{"keep a displaced login", RevivedSession},
 		{"keep a replaced login", RevivedSession},
 		{"end one login for all", RevivedSession},
@@ -168,13 +170,13 @@ func TestWrongServers(t *testing.T) {
 // TestFaults allows what stores that fail cause: 503, and answers that do not come although what was
 // asked for was done. What is still wrong then is found.
 func TestFaults(t *testing.T) {
-	for _, fault := range []string{"be unavailable", "hang up", "end a socket"} {
+	for _, fault := range []string{"be unavailable", "hang up", "end a socket", "know a login late", "end a login late"} {
 		t.Run(fault, func(t *testing.T) {
 			c := config(newFake(t, fault))
 			c.Faults = true
-			r := play(t, c, func(r *Report) bool { return r.Ops > 1500 })
-			if r.Violated() != 0 || r.Unavailable+r.Broken == 0 {
-				t.Errorf("%d violations with %d 503 and %d broken off, want none: %+v", r.Violated(), r.Unavailable, r.Broken, r.Examples)
+			r := play(t, c, func(r *Report) bool { return r.Ops > 1500 && r.Unavailable+r.Broken+r.Lagging > 0 })
+			if r.Violated() != 0 || r.Unavailable+r.Broken+r.Lagging == 0 {
+				t.Errorf("%d violations with %d 503, %d broken off, %d lagging; want none, and some: %+v", r.Violated(), r.Unavailable, r.Broken, r.Lagging, r.Examples)
 			}
 		})
 	}

@@ -113,6 +113,7 @@ func (t *teacher) refused(ctx context.Context, l *login) {
 	a := l.do(ctx, request{op: op, method: http.MethodGet, path: "/api/v1/me"})
 	switch {
 	case !t.g.decided(ctx, op, a) || a.status == http.StatusUnauthorized:
+	case a.status == http.StatusOK && t.settling(l.over):
 	case a.status == http.StatusOK:
 		t.g.record.violate(RevivedSession, "%s: accepted, %s", op, l.ended)
 		t.account.drop(l)

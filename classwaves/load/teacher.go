@@ -156,10 +156,22 @@ func (t *teacher) ask(ctx context.Context, l *login, op, method, path string, bo
 
 // lost counts a login that was refused although it lives.
 func (t *teacher) lost(l *login, op string, a answer) {
+	if t.settling(l.at) {
+		return
+	}
 	t.g.record.violate(LostSession, "%s: 401 %s, logged in for %v, one of %d logins", op, a.code,
 		time.Since(l.at).Round(time.Millisecond), len(t.account.live))
 	t.account.drop(l)
 	t.unsure = true
+}
+
+// settling says whether something was done so lately that it need not be known everywhere, and counts it.
+func (t *teacher) settling(done time.Time) bool {
+	if !t.g.c.Faults || time.Since(done) > t.g.c.Settle {
+		return false
+	}
+	t.g.record.count(func(r *Report) { r.Lagging++ })
+	return true
 }
 
 // me is who is logged in.
