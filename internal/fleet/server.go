@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -79,9 +80,21 @@ func addTLS(c *tls.Config, files plan.TLS) error {
 	return nil
 }
 
-// Client opens a client of one database.
+// ClientName is what rekey's own connections are called on the server, by which an audit for strangers knows
+// them.
+const ClientName = "rekey"
+
+// Client opens a client of one database. Its connections have [ClientName], as far as their user may say so.
 func Client(o redis.UniversalOptions, db int) *redis.Client {
 	o.DB = db
+	first := o.OnConnect
+	o.OnConnect = func(ctx context.Context, cn *redis.Conn) error {
+		_ = cn.ClientSetName(ctx, ClientName).Err() // a user without +client|setname does without
+		if first == nil {
+			return nil
+		}
+		return first(ctx, cn)
+	}
 	if o.MasterName != "" {
 		return redis.NewFailoverClient(o.Failover())
 	}
