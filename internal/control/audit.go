@@ -2,9 +2,16 @@ package control
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/classwaves/rekey/internal/fleet"
+	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
 )
 
@@ -28,6 +35,7 @@ type AuditReport struct {
 	Fleet     int        `json:"fleet"`   // of them admitted by instances
 	Own       int        `json:"own"`     // rekey's own
 	Allowed   int        `json:"allowed"`
+	Found     int        `json:"found"` // how many strangers
 	Strangers []Stranger `json:"strangers,omitempty"`
 	Uses      []Use      `json:"uses,omitempty"`
 }
@@ -60,3 +68,135 @@ type Use struct {
 func Audit(ctx context.Context, store *fleet.Store, p *plan.Plan, o AuditOptions) (AuditReport, error) {
 	return audit(ctx, store, p, o)
 }
+
+// auditKind stands in the name of the record of the last audit where a sweep's kind does in those of verdicts.
+const auditKind = "audit"
+
+// kept is how many strangers the record of an audit names.
+const kept = 50
+
+func auditKey(store *fleet.Store) string { return store.Keys().Sweep(auditKind, "fleet") }
+
+// A connection that was opened a moment ago may be an instance's that is about to be admitted. So a stranger
+// is one that is there and outside each time it is looked.
+const (
+	looks    = 3
+	lookEach = 100 * time.Millisecond
+)
+
+func audit(ctx context.Context, store *fleet.Store, p *plan.Plan, o AuditOptions) (AuditReport, error) {
+	who := allowing(p.Audit.Allow, o.Allow)
+	seen, err := takeCensus(ctx, store)
+	if err != nil {
+		return AuditReport{}, err
+	}
+	report := AuditReport{At: time.UnixMicro(seen.now).UTC(), RunID: seen.runID, Monitor: o.Monitor}
+	if o.Monitor > 0 {
+		if report.Uses, err = listen(ctx, store, p, seen, who, o.Monitor); err != nil {
+			return AuditReport{}, err
+		}
+		if seen, err = takeCensus(ctx, store); err != nil {
+			return AuditReport{}, err
+		}
+	}
+	outside := seen.strangers(who)
+	for range looks - 1 {
+		if len(outside) == 0 {
+			break
+		}
+		if err := pause(ctx, lookEach); err != nil {
+			return AuditReport{}, err
+		}
+		if seen, err = takeCensus(ctx, store); err != nil {
+			return AuditReport{}, err
+		}
+		again := seen.strangers(who)
+		outside = slices.DeleteFunc(again, func(s Stranger) bool {
+			return !slices.ContainsFunc(outside, func(before Stranger) bool { return before.ID == s.ID })
+		})
+	}
+	report.Strangers, report.Found = outside, len(outside)
+	report.Clients, report.Fleet, report.Own, report.Allowed = seen.count(who)
+	report.Clean = len(outside) == 0 && !slices.ContainsFunc(report.Uses, func(u Use) bool { return !u.Allowed })
+	return report, keepAudit(ctx, store, report)
+}
+
+// keepAudit writes the report for [LastAudit].
+func keepAudit(ctx context.Context, store *fleet.Store, report AuditReport) error {
+	report.Strangers = report.Strangers[:min(len(report.Strangers), kept)]
+	text, err := json.Marshal(report)
+	if err != nil {
+		return fmt.Errorf("rekey: encode the audit: %w", err)
+	}
+	if err := store.Client().Set(ctx, auditKey(store), text, 0).Err(); err != nil {
+		return fmt.Errorf("rekey: keep the audit: %w", err)
+	}
+	return nil
+}
+
+// LastAudit is the audit that was made last; false where there was none.
+func LastAudit(ctx context.Context, store *fleet.Store) (AuditReport, bool, error) {
+	text, err := store.Client().Get(ctx, auditKey(store)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return AuditReport{}, false, nil
+	}
+	if err != nil {
+		return AuditReport{}, false, fmt.Errorf("rekey: read the last audit: %w", err)
+	}
+	var report AuditReport
+	if err := json.Unmarshal(text, &report); err != nil {
+		return AuditReport{}, false, fmt.Errorf("rekey: the record of the last audit cannot be read: %w", err)
+	}
+	return report, true, nil
+}
+
+// auditFor makes the audit that belongs to a step, if one does.
+func (w *walker) auditFor(ctx context.Context, step phase.Step) (*AuditReport, error) {
+	s, err := w.look(ctx, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if !step.Audit && (!w.NoInstances || len(s.instances) > 0) {
+		return nil, nil
+	}
+	report, err := Audit(ctx, w.store, w.plan, AuditOptions{Allow: w.AllowStranger, Monitor: w.Monitor})
+	if err != nil || report.Clean {
+		return &report, err
+	}
+	return nil, blockedError(report.blockers())
+}
+
+// named is how many strangers are named one by one.
+const named = 10
+
+// blockers are what an audit found.
+func (r AuditReport) blockers() (out []Blocker) {
+	for _, s := range r.Strangers[:min(len(r.Strangers), named)] {
+		out = append(out, Blocker{Reason: Strangers, Name: s.Addr, Text: s.String() + " is connected and in nobody's record, so it counts as legacy",
+			Try: "open it with rekey or stop it; --allow-stranger " + s.Addr + " if it never uses these keys"})
+	}
+	if more := len(r.Strangers) - named; more > 0 {
+		out = append(out, Blocker{Reason: Strangers, Text: fmt.Sprintf("%d more are", more), Try: "rekey audit lists them"})
+	}
+	for _, u := range r.Uses {
+		if !u.Allowed {
+			out = append(out, Blocker{Reason: Strangers, Name: u.Addr, Text: fmt.Sprintf("%s used legacy names of rule %s %d times, with %s", u.who(), u.Rule, u.Times, u.Command),
+				Try: "open it with rekey or stop it"})
+		}
+	}
+	return out
+}
+
+// String is a stranger for people.
+func (s Stranger) String() string {
+	text := "client " + s.Addr
+	if s.Name != "" {
+		text += " named " + s.Name
+	}
+	if s.User != "" {
+		text += " of user " + s.User
+	}
+	return text
+}
+
+func (u Use) who() string { return Stranger{Addr: u.Addr, Name: u.Name, User: u.User}.String() }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -29,6 +30,20 @@ type Controller struct {
 	ctx  context.Context // ends when the lock is lost; its cause says to whom
 	stop context.CancelCauseFunc
 
+	slots  chan struct{} // of sweeps
+	forget []string      // ids of the instances that the operator has named
+
+	telling sync.Mutex // one event after the other
+	burying sync.Mutex // one burial at a time; it guards late too
+	late    []string   // connections of broken sweeps that are not written down yet
+
+	looking sync.Mutex // one snapshot at a time; it guards what follows
+	last    *snapshot
+	seen    map[string]fleet.Target
+
+	working sync.Mutex
+	rules   map[string]*sync.Mutex // one method at a time for each rule
+
 	closing sync.Once
 	closed  error
 }
@@ -39,7 +54,10 @@ func Open(ctx context.Context, p *plan.Plan, o Options) (*Controller, error) {
 	if o.Owner == "" {
 		o.Owner = owner()
 	}
-	c := &Controller{Options: o, plan: p, client: o.Client}
+	c := &Controller{
+		Options: o, plan: p, client: o.Client, slots: make(chan struct{}, o.Parallel),
+		seen: make(map[string]fleet.Target), rules: make(map[string]*sync.Mutex),
+	}
 	if c.client == nil {
 		server, err := fleet.Options(p.Server)
 		if err != nil {
@@ -56,7 +74,20 @@ func Open(ctx context.Context, p *plan.Plan, o Options) (*Controller, error) {
 		c.closeClient()
 		return nil, err
 	}
+	if err := c.begin(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	return c, nil
+}
+
+// begin closes what a controller of before may have left under way.
+func (c *Controller) begin(ctx context.Context) error {
+	if err := c.resolveForgotten(ctx); err != nil {
+		return err
+	}
+	c.burying.Lock()
+	defer c.burying.Unlock()
+	return c.closeUnburied(ctx)
 }
 
 func owner() string {

@@ -1,0 +1,67 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/classwaves/rekey/internal/fleet"
+)
+
+// look gives a snapshot that was begun after a time. Rules that wait at once share one.
+func (c *Controller) look(ctx context.Context, notBefore time.Time) (*snapshot, error) {
+	c.looking.Lock()
+	defer c.looking.Unlock()
+	if c.last != nil && !c.last.read.Before(notBefore) {
+		return c.last, nil
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	s, err := takeSnapshot(ctx, c.store, c.plan)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.notBehind(s); err != nil {
+		return nil, err
+	}
+	c.last = s
+	return s, nil
+}
+
+// notBehind refuses records that are older than what this controller has seen itself, which it alone knows
+// where there is no instance.
+func (c *Controller) notBehind(s *snapshot) error {
+	for rule, before := range c.seen {
+		now, ok := s.targets[rule]
+		if s.badTargets[rule] == nil && (!ok || now.Epoch != before.Epoch || now.Mark.Compare(before.Mark) < 0) {
+			return fmt.Errorf("rule %s: %w", rule, fleet.ErrRestore)
+		}
+	}
+	for rule, t := range s.targets {
+		if _, ok := c.plan.Index(rule); ok {
+			c.seen[rule] = t
+		}
+	}
+	return nil
+}
+
+// pause waits for a while, or until the context is done.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// tell reports an event.
+func (c *Controller) tell(e Event) {
+	e.At = time.Now()
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	c.Progress(e)
+}
