@@ -44,7 +44,8 @@ Every process of the old release is stopped first. A release that never read
 target names (flags 00) needs no adoption: purge removes what it left.`,
 		Example: `  rekey adopt sessions --reads target                     what would be done
   rekey adopt sessions --reads target --leave legacy --execute`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeRules(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.adopt(cmd.Context(), args[0], o)
 		},
@@ -58,6 +59,8 @@ target names (flags 00) needs no adoption: purge removes what it left.`,
 	f.DurationVar(&o.ttls, "ttl-tolerance", time.Second, "how far apart two TTLs may be: the old release set them one after the other")
 	f.IntVar(&o.examples, "examples", sweep.DefaultExamples, "how many differences to name")
 	f.BoolVar(&o.showKeys, "show-keys", false, "print names of keys; they hold identifiers of sessions")
+	completeFlag(cmd, "reads", cobra.FixedCompletions([]string{"target", "legacy"}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "leave", cobra.FixedCompletions([]string{"legacy", "prefixed"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -199,7 +202,7 @@ func adoptNext(p *plan.Plan, rule int, o adoptOptions, leave phase.Phase) string
 	case leave == phase.Legacy:
 		return fmt.Sprintf("rekey purge %s --assume-phase legacy, which proves that no target key is left", name)
 	default:
-		return "rekey plan, which shows that no legacy name is left"
+		return fmt.Sprintf("rekey restore-phase %s --phase prefixed, which tells a fleet where the rule begins", name)
 	}
 }
 

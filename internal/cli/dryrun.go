@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/classwaves/rekey/internal/control"
 	"github.com/classwaves/rekey/phase"
@@ -27,7 +28,7 @@ type dryStep struct {
 }
 
 // dryWalks puts the steps of each rule together.
-func dryWalks(p *plan.Plan, now *control.Status, goals []control.Goal, steps []control.Planned) []dryWalk {
+func dryWalks(p *plan.Plan, now *control.Status, goals []control.Goal, steps []control.Planned, soak time.Duration) []dryWalk {
 	out := []dryWalk{}
 	for _, g := range goals {
 		rule, _ := p.Index(g.Rule)
@@ -42,7 +43,7 @@ func dryWalks(p *plan.Plan, now *control.Status, goals []control.Goal, steps []c
 				continue
 			}
 			step := dryStep{s.From.String(), s.To.String(), []statusWait{}}
-			for _, wait := range waitsOf(p, &s.Step) {
+			for _, wait := range waitsOf(&s.Step, soak) {
 				if wait.Work {
 					step.Work = append(step.Work, wait)
 				} else {

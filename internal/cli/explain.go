@@ -51,7 +51,7 @@ func explainHeld(held *control.HeldError) error {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		fmt.Fprintf(&b, "%s stays in %s, on the way to %s:", h.Rule, h.From, h.To)
+		fmt.Fprintf(&b, "%s stays in %s:", h.Rule, h.From)
 		for _, blocker := range h.Blockers {
 			fmt.Fprintf(&b, "\n  %s", blocker.Text)
 			if blocker.Try != "" {

@@ -39,6 +39,7 @@ lines for a shell. With RULE it answers for these rules of the plan.`,
   rekey flags --check --phase dual   exit 1 if it chooses another phase
   eval "$(rekey flags --phase dual)"
   rekey flags --table                every phase`,
+		ValidArgsFunction: a.completeRules(0),
 		RunE: func(_ *cobra.Command, rules []string) error {
 			sets, err := a.chosenSets(o.set, rules)
 			if err != nil {
@@ -73,6 +74,8 @@ lines for a shell. With RULE it answers for these rules of the plan.`,
 	cmd.Flags().StringVar(&o.set, "set", "", "only this set of flags: cache or rl")
 	cmd.Flags().BoolVar(&o.check, "check", false, "only the exit code and errors")
 	cmd.Flags().BoolVar(&o.table, "table", false, "print every phase with its environment")
+	completeFlag(cmd, "phase", a.completePhases(nil))
+	completeFlag(cmd, "set", cobra.FixedCompletions([]string{"cache", "rl"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

@@ -14,7 +14,7 @@ import (
 
 // findingsOf are what the operator should know of the fleet, the unsafe first.
 func findingsOf(p *plan.Plan, s *control.Status) []statusFinding {
-	out := lostRecords(p, s)
+	out := append([]statusFinding{}, lostRecords(p, s)...)
 	out = append(out, observers(p, s)...)
 	out = append(out, otherPlan(p, s)...)
 	switch {

@@ -59,13 +59,13 @@ func ruleOf(p *plan.Plan, rule int, s *control.RuleStatus) statusRule {
 	out.Phase, out.Parked, out.Since, out.By = at.String(), at.Parked(), s.Target.At, s.Target.By
 	if s.Forward != nil {
 		out.Next = s.Forward.To.String()
-		out.WaitsFor = waitsOf(p, s.Forward)
+		out.WaitsFor = waitsOf(s.Forward, p.Soak)
 	}
 	return out
 }
 
 // waitsOf is what a step waits for: what blocks it, then what the controller does before it.
-func waitsOf(p *plan.Plan, step *control.Step) []statusWait {
+func waitsOf(step *control.Step, soak time.Duration) []statusWait {
 	blocked, work := []statusWait{}, []statusWait(nil)
 	for _, b := range step.Blockers {
 		w := statusWait{What: string(b.Reason), Name: b.Name, Text: b.Text, Try: b.Try}
@@ -80,8 +80,9 @@ func waitsOf(p *plan.Plan, step *control.Step) []statusWait {
 		}
 	}
 	for _, g := range step.Gates {
-		if !g.Holds {
-			work = append(work, gateWait(p, g))
+		// Without a soak that gate holds by itself.
+		if !g.Holds && (g.Sweep != "" || soak > 0) {
+			work = append(work, gateWait(g, soak))
 		}
 	}
 	if step.Audit {
@@ -91,13 +92,17 @@ func waitsOf(p *plan.Plan, step *control.Step) []statusWait {
 }
 
 // gateWait is what proves a gate.
-func gateWait(p *plan.Plan, g control.GateState) statusWait {
+func gateWait(g control.GateState, soak time.Duration) statusWait {
 	w := statusWait{What: string(control.Unproven), Name: g.Gate, Text: fmt.Sprintf("%s, to prove that %s", g.Sweep, g.Proves), Work: true}
 	if g.Asked {
 		w.What = string(control.Asked)
 	}
 	if g.Sweep == "" {
-		w.Text = fmt.Sprintf("a soak of %s, in which no read falls back to a legacy name", spanText(p.Soak))
+		span := spanText(soak)
+		if soak < time.Second {
+			span = soak.String()
+		}
+		w.Text = fmt.Sprintf("a soak of %s, in which no read falls back to a legacy name", span)
 	}
 	// That it is still to be done need not be said; what came of it the last time must.
 	if g.Why != "" && !strings.Contains(g.Why, "has not run") && !strings.Contains(g.Why, "has not begun") {

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/classwaves/rekey/internal/control"
 	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
@@ -143,5 +145,104 @@ func TestStatusScreens(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Who holds the lock is on the screen, and what another controller is told.
+func TestStatusWhileWalked(t *testing.T) {
+	b := newBench(t)
+	r := newRecords(t, b.server)
+	r.found()
+	r.join("web-1", phase.Legacy, phase.Legacy)
+	c, err := control.Open(t.Context(), r.plan, control.Options{Client: b.c, Owner: "ada@laptop (pid 7)"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := b.run(exitDone, "status")
+	if !strings.Contains(run.stdout, "control   ada@laptop (pid 7) walks the fleet (generation 1, for ") || !strings.Contains(run.stdout, "Next: rekey status --watch") {
+		t.Errorf("got %s", run.stdout)
+	}
+	for _, args := range [][]string{{"run", "--yes"}, {"advance", "sessions"}, {"rollback", "--to", "legacy", "sessions"}, {"restore-phase", "sessions", "--phase", "legacy"}, {"purge", "sessions"}} {
+		run := b.run(exitFailed, args...)
+		if !strings.Contains(run.stderr, "rekey: ada@laptop (pid 7) walks the fleet, since ") || !strings.Contains(run.stderr, "Try: rekey status --watch; or rekey rollback --take-over") {
+			t.Errorf("%s: got %s", args[0], run.stderr)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if run := b.run(exitDone, "status"); !strings.Contains(run.stdout, "control   free; ") {
+		t.Errorf("got %s", run.stdout)
+	}
+}
+
+func TestStatusJSON(t *testing.T) {
+	b := newBench(t)
+	r := newRecords(t, b.server)
+	r.found()
+	r.target("sessions", phase.Guard)
+	r.join("web-1", phase.Guard, phase.Legacy)
+	r.join("web-2", phase.Legacy, phase.Legacy)
+	var got statusReport
+	text := b.run(exitDone, "status", "--json").stdout
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Rules) != 2 || len(got.Instances) != 2 || got.Type != "status" || got.Environment != "prod" || got.At.IsZero() {
+		t.Fatalf("got %s", text)
+	}
+	s := got.Rules[0]
+	if s.Rule != "sessions" || s.Phase != "guard" || s.Parked || s.Reached != 1 || s.Live != 2 || s.Next != "dual" || s.Phases["guard"] != 1 || len(s.WaitsFor) < 2 {
+		t.Errorf("got %+v", s)
+	}
+	if w := s.WaitsFor[0]; w.What != "behind" || !strings.HasPrefix(w.Name, "web-2 ") || w.Work {
+		t.Errorf("got %+v", w)
+	}
+	if in := got.Instances[1]; in.Name != "web-2" || in.State != "live" || in.Rules[0].Reached || in.Rules[0].Phase != "legacy" || !in.Rules[1].Reached || in.LeaseSeconds != 15 {
+		t.Errorf("got %+v", in)
+	}
+	// No list is null: a program need not ask.
+	if strings.Contains(text, "null") {
+		t.Errorf("null in %s", text)
+	}
+	if empty := newBench(t).run(exitDone, "status", "--json").stdout; strings.Contains(empty, "null") || !strings.Contains(empty, `"phase":""`) {
+		t.Errorf("of an empty server: %s", empty)
+	}
+}
+
+func TestFreezeThawLog(t *testing.T) {
+	b := newBench(t)
+	if run := b.run(exitDone, "log"); run.stdout != "nothing was done to this fleet yet\n" {
+		t.Errorf("got %q", run.stdout)
+	}
+	if run := b.run(exitUsage, "freeze"); !strings.Contains(run.stderr, "no control record yet") {
+		t.Errorf("got %s", run.stderr)
+	}
+	r := newRecords(t, b.server)
+	r.found()
+	r.join("web-1", phase.Legacy, phase.Legacy)
+	if run := b.run(exitDone, "freeze", "sessions"); run.stdout != "frozen: sessions\n\nNext: rekey thaw sessions, when they may move again\n" {
+		t.Errorf("got %q", run.stdout)
+	}
+	if run := b.run(exitDone, "status"); !strings.Contains(run.stdout, "legacy (frozen)") || !strings.Contains(run.stdout, "held up  it is frozen") {
+		t.Errorf("got %s", run.stdout)
+	}
+	o := objects(t, b.run(exitDone, "freeze", "--json").stdout)
+	if len(o) != 1 || o[0]["frozen"] != true || fmt.Sprint(o[0]["changed"]) != "[limits]" || fmt.Sprint(o[0]["already"]) != "[sessions]" {
+		t.Errorf("got %v", o)
+	}
+	if run := b.run(exitDone, "thaw"); run.stdout != "thawed: sessions, limits\n" {
+		t.Errorf("got %q", run.stdout)
+	}
+	run := b.run(exitDone, "log")
+	lines := strings.Split(strings.TrimSpace(run.stdout), "\n")
+	if len(lines) != 4 || !strings.Contains(lines[0], "generation") || !strings.Contains(lines[1], "freeze, sessions") || !strings.Contains(lines[3], "thaw, sessions, limits") {
+		t.Errorf("got %s", run.stdout)
+	}
+	entries := objects(t, b.run(exitDone, "log", "--json", "-n", "1").stdout)
+	if len(entries) != 1 || entries[0]["type"] != "entry" || entries[0]["what"] != "thaw" || entries[0]["by"] == "" || entries[0]["at"] == nil {
+		t.Errorf("got %v", entries)
 	}
 }

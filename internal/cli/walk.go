@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,7 +111,9 @@ func (a *app) walk(ctx context.Context, p *plan.Plan, w walkCommand) error {
 		return err
 	}
 	defer func() { _ = f.close() }() // all that was written was answered
-	o, err := w.options(a, f, a.newEvents(ruleNames(p)).happened)
+	events := a.newEvents(ruleNames(p))
+	defer events.Close()
+	o, err := w.options(a, f, events.happened)
 	if err != nil {
 		return err
 	}
@@ -128,7 +131,9 @@ func (a *app) walk(ctx context.Context, p *plan.Plan, w walkCommand) error {
 	if err != nil {
 		return explainControl(err)
 	}
-	if err := errors.Join(c.Walk(ctx, w.goals), c.Close()); err != nil {
+	err = errors.Join(c.Walk(ctx, w.goals), c.Close())
+	events.Close()
+	if err != nil {
 		return explainControl(err)
 	}
 	return a.walked(ctx, f, w)
@@ -144,7 +149,7 @@ func (f *fleetTarget) preview(ctx context.Context, w walkCommand, o control.Opti
 	if err != nil {
 		return nil, explainControl(err)
 	}
-	walks := dryWalks(f.plan, &now, w.goals, steps)
+	walks := dryWalks(f.plan, &now, w.goals, steps, cmp.Or(o.Soak, f.plan.Soak))
 	for _, d := range walks {
 		// With --all a rule on the other side of the phase stays where it is.
 		if len(d.Steps) == 0 && d.From != d.To && !w.all {
