@@ -156,7 +156,7 @@ func (w *walker) auditFor(ctx context.Context, step phase.Step) (*AuditReport, e
 	if err != nil {
 		return nil, err
 	}
-	if !step.Audit && (!w.NoInstances || len(s.instances) > 0) {
+	if !step.Audit && s.live() > 0 {
 		return nil, nil
 	}
 	report, err := Audit(ctx, w.store, w.plan, AuditOptions{Allow: w.AllowStranger, Monitor: w.Monitor})

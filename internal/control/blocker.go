@@ -27,7 +27,6 @@ const (
 	Asked       Reason = "asked"
 	Strangers   Reason = "audit"
 	Replicas    Reason = "replicas"
-	NoStep      Reason = "no-step" // there is no step between the two phases
 )
 
 // Blocker is one thing that holds a step up.
@@ -91,19 +90,17 @@ func blockers(s *snapshot, rule, hash string, words aside) (out []Blocker) {
 		out = append(out, Blocker{Reason: OtherFormat, Instance: b.id, Name: b.name, Text: b.name + ": " + b.err.Error(),
 			Try: "bring it and this program to one version", cause: b.err})
 	}
-	live := 0
 	for i := range s.instances {
 		one := &s.instances[i]
 		if one.Lost(s.now) || forgotten(one, words.forget) {
 			out = append(out, lostBlocker(one, s.now))
 			continue
 		}
-		live++
 		if b, held := instanceBlocker(one, rule, hash, target); held {
 			out = append(out, b)
 		}
 	}
-	if live+len(s.broken) == 0 && !words.noInstances {
+	if s.live() == 0 && !words.noInstances {
 		out = append(out, Blocker{Reason: NoInstance, Text: "there is no instance in the fleet",
 			Try: "start the applications, or add --no-instances if it is right that there is none"})
 	}
@@ -161,6 +158,17 @@ func instanceBlocker(i *fleet.Instance, rule, hash string, target fleet.Target) 
 		return Blocker{}, false
 	}
 	return b, true
+}
+
+// live is how many instances have a lease, or a record that cannot be read.
+func (s *snapshot) live() int {
+	n := len(s.broken)
+	for i := range s.instances {
+		if !s.instances[i].Lost(s.now) {
+			n++
+		}
+	}
+	return n
 }
 
 // moved says whether a live instance has followed a target of the rule other than the first one.

@@ -149,7 +149,7 @@ func (g gateRules) nextStep(s *snapshot, rule int, goal phase.Phase, words aside
 	if !ok {
 		return Step{}, false
 	}
-	step := Step{To: to, Back: way.Back, Audit: way.Audit || words.noInstances, Blockers: blockers(s, r.Name, g.plan.Hash(rule), words)}
+	step := Step{To: to, Back: way.Back, Audit: way.Audit || words.noInstances && s.live() == 0, Blockers: blockers(s, r.Name, g.plan.Hash(rule), words)}
 	step.Gates = g.gates(s, rule, target, way)
 	for _, gate := range step.Gates {
 		if gate.Holds {

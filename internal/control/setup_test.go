@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { redistest.Main(m) }
 
 const (
 	testLease = 500 * time.Millisecond
-	testRenew = 20 * time.Millisecond
+	testRenew = 10 * time.Millisecond
 	// within is how long anything may take in a test before it counts as hanging.
 	within = 30 * time.Second
 )
@@ -235,6 +235,9 @@ type simOption func(*sim)
 
 func deaf(s *sim) { s.deaf = true }
 
+// shortLease is for instances whose end a test waits for.
+func shortLease(i *fleet.Instance) { i.Lease = (20 * testRenew).Microseconds() }
+
 func record(change func(*fleet.Instance)) simOption { return func(s *sim) { change(&s.self) } }
 
 // join starts an instance and waits until it has reported.
@@ -329,6 +332,9 @@ func (s *sim) follow(targets map[string]fleet.Target) {
 		s.self.Rules[rule] = have
 	}
 }
+
+// deafen lets it renew and not follow.
+func (s *sim) deafen() { s.mu.Lock(); s.deaf = true; s.mu.Unlock() }
 
 // hears lets a deaf instance follow again.
 func (s *sim) hears() { s.mu.Lock(); s.deaf = false; s.mu.Unlock() }

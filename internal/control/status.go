@@ -192,7 +192,7 @@ func (o Options) Preview(ctx context.Context, store *fleet.Store, p *plan.Plan, 
 			if !ok {
 				break
 			}
-			step := Step{To: to, Back: way.Back, Audit: way.Audit || o.NoInstances}
+			step := Step{To: to, Back: way.Back, Audit: way.Audit || first.Audit && s.live() == 0}
 			for _, gate := range slices.Concat(way.Gates, way.Asked) {
 				if asked := slices.Contains(way.Asked, gate); !asked || !slices.Contains(o.SkipAsked, gate) {
 					step.Gates = append(step.Gates, GateState{Gate: gate.String(), Proves: gate.Proves(), Sweep: gate.Sweep(), Asked: asked})

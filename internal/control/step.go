@@ -93,6 +93,7 @@ func gateBlocker(gate string, asked bool, why string) Blocker {
 // prove runs the sweeps of the gates that do not hold yet, and waits for the soak. It is false where
 // something else has to be done before.
 func (w *walker) prove(ctx context.Context, step phase.Step) (bool, error) {
+	var gates []GateState
 	for range 2 * (len(step.Gates) + len(step.Asked) + 1) { // each is proven once, or somebody works against us
 		s, err := w.look(ctx, time.Now())
 		if err != nil {
@@ -102,11 +103,12 @@ func (w *walker) prove(ctx context.Context, step phase.Step) (bool, error) {
 		if target.Phase != step.From {
 			return false, nil
 		}
-		open := slices.IndexFunc(w.gate.gates(s, w.rule, target, step), func(g GateState) bool { return !g.Holds })
+		gates = w.gate.gates(s, w.rule, target, step)
+		open := slices.IndexFunc(gates, func(g GateState) bool { return !g.Holds })
 		if open < 0 {
 			return true, nil
 		}
-		gate, err := phase.ParseGate(w.gate.gates(s, w.rule, target, step)[open].Gate)
+		gate, err := phase.ParseGate(gates[open].Gate)
 		if err != nil {
 			return false, err
 		}
@@ -126,7 +128,7 @@ func (w *walker) prove(ctx context.Context, step phase.Step) (bool, error) {
 		}
 		w.tell(Event{Kind: Proven, Rule: w.goal.Rule, From: step.From, To: step.To, Gate: gate.String()})
 	}
-	return false, w.again(nil)
+	return false, w.again(gates)
 }
 
 // refused is a sweep that came to its end and did not prove its gate. A replica that was slow and a server
@@ -206,7 +208,7 @@ type evidenceOf struct {
 }
 
 func (w *walker) evidence(s *snapshot, step phase.Step, gates []GateState, report *AuditReport) evidenceOf {
-	out := evidenceOf{Instances: len(s.instances), Gates: gates, Audit: report, NoInstances: w.NoInstances && len(s.instances) == 0, Replicas: s.server.replicas}
+	out := evidenceOf{Instances: len(s.instances), Gates: gates, Audit: report, NoInstances: s.live() == 0, Replicas: s.server.replicas}
 	for _, g := range gates {
 		if g.Gate == phase.Quiet.String() {
 			out.Soak = w.gate.soak.String()
