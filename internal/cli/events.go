@@ -152,7 +152,7 @@ func eventText(ev *control.Event) (lineKind, string) {
 	case control.Done:
 		return goodLine, fmt.Sprintf("done, in %s", cmp.Or(ev.To, ev.From))
 	case control.Stays:
-		return badLine, fmt.Sprintf("stays in %s: %s", ev.From, cmp.Or(blockersText(ev.Blockers), ev.Text))
+		return badLine, fmt.Sprintf("stays %s: %s", whereText(ev.From, ev.Blockers), cmp.Or(blockersText(ev.Blockers), ev.Text))
 	case control.Buried:
 		return waitLine, cmp.Or(ev.Text, ev.Instance+" is lost; its connections are closed and it counts no more")
 	case control.Retrying:

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/classwaves/rekey/internal/control"
 	"github.com/classwaves/rekey/internal/fleet"
+	"github.com/classwaves/rekey/phase"
 )
 
 // explainControl gives the errors of the fleet's commands their exit codes and their last line.
@@ -51,7 +53,7 @@ func explainHeld(held *control.HeldError) error {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		fmt.Fprintf(&b, "%s stays in %s:", h.Rule, h.From)
+		fmt.Fprintf(&b, "%s stays %s:", h.Rule, whereText(h.From, h.Blockers))
 		for _, blocker := range h.Blockers {
 			fmt.Fprintf(&b, "\n  %s", blocker.Text)
 			if blocker.Try != "" {
@@ -60,4 +62,12 @@ func explainHeld(held *control.HeldError) error {
 		}
 	}
 	return &failure{code: exitGate, err: errors.New(b.String()), try: try}
+}
+
+// whereText is where a rule stays, as far as its record says.
+func whereText(at phase.Phase, blockers []control.Blocker) string {
+	if slices.ContainsFunc(blockers, func(b control.Blocker) bool { return b.Reason == control.Records }) {
+		return "where it is"
+	}
+	return "in " + at.String()
 }

@@ -57,7 +57,7 @@ func (a *app) fence(ctx context.Context, o control.FenceOptions, execute bool) e
 		return explainControl(err)
 	}
 	if execute {
-		if err := fence.Apply(ctx, f.store, a.owner()); err != nil {
+		if err := fence.Apply(ctx, f.store, owner()); err != nil {
 			return explainControl(err)
 		}
 	}

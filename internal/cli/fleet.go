@@ -1,10 +1,10 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"os/user"
 
 	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/plan"
@@ -36,15 +36,14 @@ func (a *app) openFleetOf(ctx context.Context, p *plan.Plan) (*fleetTarget, erro
 }
 
 // owner is who asks, for the lock and the log.
-func (a *app) owner() string {
-	user := ""
-	for _, name := range []string{"USER", "LOGNAME", "USERNAME"} {
-		value, _ := a.lookup(name)
-		user = cmp.Or(user, value)
+func owner() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
 	}
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	return fmt.Sprintf("%s@%s (pid %d)", cmp.Or(user, "unknown"), host, os.Getpid())
+	return fmt.Sprintf("%s@%s (pid %d)", name, host, os.Getpid())
 }

@@ -74,7 +74,7 @@ func (a *app) setFrozen(ctx context.Context, names []string, frozen bool) error 
 	if frozen {
 		set, word = control.Freeze, "frozen"
 	}
-	changed, err := set(ctx, f.store, p, names, a.owner())
+	changed, err := set(ctx, f.store, p, names, owner())
 	if err != nil {
 		return explainControl(err)
 	}

@@ -125,7 +125,7 @@ func entryText(e *control.Entry) string {
 		text += ", at " + e.To
 	}
 	if e.Instance != "" {
-		text += ", instance " + shortID(e.Instance)
+		text += ", " + e.Instance
 	}
 	var rules []string
 	if e.Rule == "" && json.Unmarshal(e.Evidence, &rules) == nil && len(rules) > 0 { // of a freeze

@@ -72,7 +72,7 @@ func (a *app) restore(ctx context.Context, rule string, o restoreOptions) error 
 		return err
 	}
 	defer func() { _ = f.close() }() // all that was written was answered
-	c, err := control.Open(ctx, p, control.Options{Client: f.store.Client(), Owner: a.owner(), TakeOver: o.takeOver})
+	c, err := control.Open(ctx, p, control.Options{Client: f.store.Client(), Owner: owner(), TakeOver: o.takeOver})
 	if err != nil {
 		return explainControl(err)
 	}

@@ -309,11 +309,12 @@ func (r *statusReport) phaseOf(rule string) string {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// shortID is as much of an id as is needed to name an instance.
+// idShown is as much of an id as is needed to name an instance.
+const idShown = 6
+
 func shortID(id string) string {
-	const enough = 6
-	if len(id) > enough {
-		return id[:enough]
+	if len(id) > idShown {
+		return id[:idShown]
 	}
 	return id
 }

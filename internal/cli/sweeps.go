@@ -156,7 +156,7 @@ func (a *app) sweepRules(ctx context.Context, f *fleetTarget, now *control.Statu
 			return err
 		}
 		if isLed && led == nil {
-			if led, err = control.Open(ctx, f.plan, control.Options{Client: f.store.Client(), Owner: a.owner()}); err != nil {
+			if led, err = control.Open(ctx, f.plan, control.Options{Client: f.store.Client(), Owner: owner()}); err != nil {
 				return explainControl(err)
 			}
 		}

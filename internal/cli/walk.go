@@ -51,9 +51,13 @@ func (o *walkOptions) addFlags(cmd *cobra.Command) {
 }
 
 // options are what the controller is told.
-func (o *walkOptions) options(a *app, f *fleetTarget, observe func(control.Event)) (control.Options, error) {
+func (o *walkOptions) options(f *fleetTarget, now *control.Status, observe func(control.Event)) (control.Options, error) {
+	forget, err := namedInstances(now, o.forget)
+	if err != nil {
+		return control.Options{}, err
+	}
 	out := control.Options{
-		Client: f.store.Client(), Owner: a.owner(), TakeOver: o.takeOver, NoInstances: o.noInstances, Soak: o.soak, Forget: o.forget,
+		Client: f.store.Client(), Owner: owner(), TakeOver: o.takeOver, NoInstances: o.noInstances, Soak: o.soak, Forget: forget,
 		AllowStranger: o.strangers, Monitor: o.monitor, Purge: o.purge, RemoveStrays: o.removeStrays, ClaimSharedLegacy: o.claim,
 		Patience: o.wait, Progress: observe,
 	}
@@ -66,6 +70,30 @@ func (o *walkOptions) options(a *app, f *fleetTarget, observe func(control.Event
 			return out, misused("--skip "+strings.Join(skippable(), " or --skip "), "--skip %s: only gates that a step is safe without can be left out", name)
 		}
 		out.SkipAsked = append(out.SkipAsked, g)
+	}
+	return out, nil
+}
+
+// namedInstances gives the ids of instances by name, id, or as much of the id as the status shows. A name that
+// several have names none: a live one could be taken for dead.
+func namedInstances(now *control.Status, names []string) ([]string, error) {
+	var out []string
+	for _, name := range names {
+		var found []string
+		for i := range now.Instances {
+			in := &now.Instances[i]
+			if name != "" && (in.ID == name || in.Name == name || len(name) >= idShown && strings.HasPrefix(in.ID, name)) {
+				found = append(found, in.ID)
+			}
+		}
+		switch len(found) {
+		case 0:
+			return nil, misused("rekey status, which lists the instances", "--forget %s: the fleet has no such instance", name)
+		case 1:
+			out = append(out, found[0])
+		default:
+			return nil, misused("--forget with the id that rekey status shows", "--forget %s: %d instances have this name", name, len(found))
+		}
 	}
 	return out, nil
 }
@@ -111,13 +139,17 @@ func (a *app) walk(ctx context.Context, p *plan.Plan, w walkCommand) error {
 		return err
 	}
 	defer func() { _ = f.close() }() // all that was written was answered
+	now, err := control.Read(ctx, f.store, p)
+	if err != nil {
+		return explainControl(err)
+	}
 	events := a.newEvents(ruleNames(p))
 	defer events.Close()
-	o, err := w.options(a, f, events.happened)
+	o, err := w.options(f, &now, events.happened)
 	if err != nil {
 		return err
 	}
-	walks, err := f.preview(ctx, w, o)
+	walks, err := f.preview(ctx, w, &now, o)
 	if err != nil {
 		return err
 	}
@@ -140,16 +172,12 @@ func (a *app) walk(ctx context.Context, p *plan.Plan, w walkCommand) error {
 }
 
 // preview is what would be done.
-func (f *fleetTarget) preview(ctx context.Context, w walkCommand, o control.Options) ([]dryWalk, error) {
-	now, err := control.Read(ctx, f.store, f.plan)
-	if err != nil {
-		return nil, explainControl(err)
-	}
+func (f *fleetTarget) preview(ctx context.Context, w walkCommand, now *control.Status, o control.Options) ([]dryWalk, error) {
 	steps, err := o.Preview(ctx, f.store, f.plan, w.goals)
 	if err != nil {
 		return nil, explainControl(err)
 	}
-	walks := dryWalks(f.plan, &now, w.goals, steps, cmp.Or(o.Soak, f.plan.Soak))
+	walks := dryWalks(f.plan, now, w.goals, steps, cmp.Or(o.Soak, f.plan.Soak))
 	for _, d := range walks {
 		// With --all a rule on the other side of the phase stays where it is.
 		if len(d.Steps) == 0 && d.From != d.To && !w.all {

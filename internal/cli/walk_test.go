@@ -7,11 +7,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey"
+	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
 )
 
@@ -161,5 +164,211 @@ func TestRunAndRollback(t *testing.T) {
 	w.keysAre("", "cw:prod:")
 	if testing.Verbose() {
 		t.Logf("%s\n%s\n%s", dry.stdout, run.stdout, back.stdout)
+	}
+}
+
+// advance makes one step; what holds a step up is said with exit code 3, and changes nothing.
+func TestAdvance(t *testing.T) {
+	w := newWalked(t, 1)
+	run := w.run(exitDone, "advance", "sessions", "--dry-run")
+	if !strings.Contains(run.stdout, "sessions, legacy to guard\n  then     every instance goes from legacy to guard\n") {
+		t.Errorf("got %s", run.stdout)
+	}
+	if run := w.run(exitDone, "advance", "sessions"); !strings.Contains(run.stdout, "at guard: sessions") || strings.Contains(run.stdout, "limits") {
+		t.Errorf("got %s", run.stdout)
+	}
+
+	// A leftover of an earlier try holds the next gate, until it is asked for by name that it goes.
+	w.set("SET", "cw:prod:secure_session:1", "stale")
+	run = w.run(exitGate, "advance", "sessions")
+	if !strings.Contains(run.stderr, "rekey: sessions stays in guard:\n  ") || !strings.Contains(run.stderr, "rekey purge sessions --execute") {
+		t.Errorf("got %s", run.stderr)
+	}
+	w.run(exitDone, "advance", "sessions", "--purge")
+
+	// Nobody may go back unseen by advance, nor past a freeze.
+	w.run(exitUsage, "advance", "sessions", "--to", "guard")
+	w.run(exitDone, "freeze", "sessions")
+	if run := w.run(exitGate, "advance", "--all", "--to", "prefixed", "--dry-run"); !strings.Contains(run.stdout, "held up  it is frozen") {
+		t.Errorf("got %s", run.stdout)
+	}
+	run = w.run(exitGate, "advance", "sessions")
+	if !strings.Contains(run.stderr, "it is frozen") || !strings.Contains(run.stderr, "Try: rekey thaw sessions") {
+		t.Errorf("got %s", run.stderr)
+	}
+	w.run(exitDone, "thaw")
+
+	// The sweeps take the fleet's phase, and no other one's word.
+	run = w.run(exitDone, "backfill", "sessions")
+	if !strings.Contains(run.stdout, "backfill sessions (phase dual)") {
+		t.Errorf("got %s", run.stdout)
+	}
+	if run := w.run(exitUsage, "backfill", "sessions", "--assume-phase", "drain"); !strings.Contains(run.stderr, "the fleet is in phase dual of rule sessions, and --assume-phase says drain") {
+		t.Errorf("got %s", run.stderr)
+	}
+
+	// One rule goes forward while another goes back.
+	w.run(exitDone, "advance", "--all", "--to", "move")
+	w.run(exitDone, "rollback", "sessions", "--to", "guard")
+	if run := w.run(exitDone, "run", "--yes", "--json", "limits"); true {
+		o := objects(t, run.stdout)
+		last := o[len(o)-1]
+		if last["type"] != "result" || last["command"] != "run" || fmt.Sprint(last["rules"]) != "[map[phase:prefixed rule:limits]]" {
+			t.Errorf("got %v", last)
+		}
+		for _, e := range o[:len(o)-1] {
+			if e["type"] != "event" && e["type"] != "progress" {
+				t.Errorf("got %v", e)
+			}
+		}
+	}
+	if run := w.run(exitDone, "status"); !strings.Contains(run.stdout, "sessions  mirror    guard") || !strings.Contains(run.stdout, "limits    move      prefixed") {
+		t.Errorf("got %s", run.stdout)
+	}
+}
+
+// Somebody who is connected past rekey holds the steps that an audit belongs to.
+func TestStrangerHoldsTheGate(t *testing.T) {
+	w := newWalked(t, 1)
+	if run := w.run(exitDone, "audit"); !strings.Contains(run.stdout, "1 allowed, 0 strangers") || !strings.Contains(run.stdout, "Nobody uses the server past rekey.") {
+		t.Errorf("got %s", run.stdout)
+	}
+	stranger := w.server.Client(func(o *redis.Options) { o.ClientName = "cron-job" })
+	if err := stranger.Set(t.Context(), "secure_session:1", "1", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	run := w.run(exitGate, "audit")
+	if !strings.Contains(run.stdout, "1 stranger\n") || !strings.Contains(run.stdout, "cron-job") || !strings.Contains(run.stdout, "set") {
+		t.Errorf("got %s", run.stdout)
+	}
+	o := objects(t, w.run(exitGate, "audit", "--json").stdout)
+	if len(o) != 1 || o[0]["type"] != "audit" || o[0]["clean"] != false || len(o[0]["strangers"].([]any)) != 1 {
+		t.Errorf("got %v", o)
+	}
+	run = w.run(exitGate, "run", "--yes", "--until", "dual")
+	if !strings.Contains(run.stderr, "sessions stays in guard:") || !strings.Contains(run.stderr, "cron-job") || !strings.Contains(run.stderr, "Try: ") {
+		t.Errorf("got %s", run.stderr)
+	}
+	if run := w.run(exitDone, "audit", "--allow-stranger", "cron-job"); !strings.Contains(run.stdout, "2 allowed") {
+		t.Errorf("got %s", run.stdout)
+	}
+	w.run(exitDone, "run", "--yes", "--until", "dual", "--allow-stranger", "cron-job")
+}
+
+// rollback --take-over ends a run that is under way, which says so.
+func TestTakeOver(t *testing.T) {
+	w := newWalked(t, 2)
+	ended := make(chan cliRun, 1)
+	args := []string{"run", "--yes", "--soak", "1h", "-f", w.path, "--redis", w.server.URL()}
+	go func() { ended <- runCLI(t, nil, args...) }()
+	redistest.WaitFor(t, 30*time.Second, func() bool {
+		return strings.Contains(runCLI(t, nil, "status", "-f", w.path, "--redis", w.server.URL()).stdout, "sessions  mirror    dual")
+	})
+	if run := w.run(exitFailed, "rollback"); !strings.Contains(run.stderr, "walks the fleet") {
+		t.Errorf("got %s", run.stderr)
+	}
+	w.run(exitDone, "rollback", "--take-over")
+	first := mustExit(t, exitFailed, <-ended)
+	if !strings.Contains(first.stderr, "this controller was overtaken") || !strings.Contains(first.stderr, "Try: rekey log") {
+		t.Errorf("got %s", first.stderr)
+	}
+}
+
+// A run that is interrupted says so; the next one goes on from where it was.
+func TestInterruptedRun(t *testing.T) {
+	w := newWalked(t, 1)
+	ctx, interrupt := context.WithCancel(t.Context())
+	out := new(growing)
+	code := make(chan int, 1)
+	go func() {
+		code <- Run(ctx, []string{"run", "--yes", "--soak", "1h", "-f", w.path, "--redis", w.server.URL()}, strings.NewReader(""), out, out,
+			func(string) (string, bool) { return "", false })
+	}()
+	redistest.WaitFor(t, 30*time.Second, func() bool { return strings.Contains(out.String(), "soaks: ") })
+	interrupt()
+	if got := <-code; got != exitFailed || !strings.Contains(out.String(), "rekey: interrupted\nTry: run the same command again; what was done stays done") {
+		t.Errorf("exit code %d\n%s", got, out)
+	}
+	w.run(exitDone, "run", "--yes")
+}
+
+// What instances have reached is known when the records are lost, and restore-phase goes on from there.
+func TestRestorePhase(t *testing.T) {
+	w := newWalked(t, 1)
+	w.run(exitDone, "advance", "sessions")
+	w.stop() // without records its commands are refused
+	w.work.Wait()
+	m, err := rekey.Open(t.Context(), w.plan, rekey.WithFleet(rekey.FleetConfig{Name: "web-9"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() }) // the test closes no connection of it
+	w.set("DEL", "cw:prod:rekey:phase")
+	run := w.run(exitDone, "status")
+	if !strings.Contains(run.stdout, "unsafe    the control record of rule sessions is gone, and instances are in guard\n          Try: rekey restore-phase sessions --phase guard") {
+		t.Errorf("got %s", run.stdout)
+	}
+	if run := w.run(exitGate, "run", "--yes"); !strings.Contains(run.stderr, "sessions stays where it is:") || !strings.Contains(run.stderr, "Try: rekey restore-phase") {
+		t.Errorf("got %s", run.stderr)
+	}
+	w.run(exitDone, "restore-phase", "sessions", "--phase", "guard")
+	w.run(exitDone, "restore-phase", "limits", "--phase", "legacy")
+	w.run(exitDone, "run", "--yes", "--until", "dual")
+}
+
+// An instance that is dead is gone past when its lease has run out.
+func TestDeadInstance(t *testing.T) {
+	w := newWalked(t, 1)
+	r := newRecords(t, w.server)
+	targets, err := r.store.Targets(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.join("web-9", phase.Legacy, phase.Legacy, func(in *fleet.Instance) {
+		in.Lease = time.Second.Microseconds()
+		for rule, state := range in.Rules {
+			state.Epoch = targets[rule].Epoch
+			in.Rules[rule] = state
+		}
+	})
+	if run := w.run(exitUsage, "advance", "--all", "--forget", "web-7"); !strings.Contains(run.stderr, "no such instance") {
+		t.Errorf("got %s", run.stderr)
+	}
+	if run := w.run(exitDone, "advance", "--all"); !strings.Contains(run.stdout, "its connections are closed") {
+		t.Errorf("got %s", run.stdout)
+	}
+	if run := w.run(exitDone, "log"); !strings.Contains(run.stdout, "bury, web-9 (host, pid 42)") {
+		t.Errorf("got %s", run.stdout)
+	}
+}
+
+// Without any instance the operator's word is wanted.
+func TestNoInstances(t *testing.T) {
+	w := newWalked(t, 0)
+	run := w.run(exitGate, "run", "--yes")
+	if !strings.Contains(run.stderr, "there is no instance in the fleet") || !strings.Contains(run.stderr, "--no-instances") {
+		t.Errorf("got %s", run.stderr)
+	}
+	w.run(exitDone, "run", "--yes", "--no-instances")
+	w.keysAre("cw:prod:", "")
+	if run := w.run(exitDone, "fence"); !strings.Contains(run.stdout, "dead       the legacy names of sessions, limits") || !strings.Contains(run.stdout, "Nothing was changed.") {
+		t.Errorf("got %s", run.stdout)
+	}
+}
+
+// An instance that the operator names is not waited for; a name that two have names none.
+func TestForget(t *testing.T) {
+	b := newBench(t)
+	r := newRecords(t, b.server)
+	r.found()
+	r.join("web-1", phase.Legacy, phase.Legacy)
+	r.join("web-2", phase.Legacy, phase.Legacy, func(in *fleet.Instance) { in.Name = "web-1" })
+	if run := b.run(exitUsage, "advance", "sessions", "--forget", "web-1"); !strings.Contains(run.stderr, "2 instances have this name") {
+		t.Errorf("got %s", run.stderr)
+	}
+	// Nobody is left then to reach guard.
+	run := b.run(exitDone, "advance", "sessions", "--forget", "WEB-1-", "--forget", "WEB-2-AAAAAAAA", "--no-instances", "--allow-stranger", "default")
+	if strings.Count(run.stdout, "its connections are closed") != 2 || !strings.Contains(run.stdout, "at guard: sessions") {
+		t.Errorf("got %s", run.stdout)
 	}
 }
