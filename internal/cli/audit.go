@@ -66,7 +66,7 @@ func (a *app) audit(ctx context.Context, o control.AuditOptions) error {
 }
 
 func auditLines(r *control.AuditReport) []line {
-	out := []line{{plainLine, fmt.Sprintf("clients    %d: %d of the fleet, %d of rekey's commands, %d allowed, %s",
+	out := []line{{plainLine, fmt.Sprintf("clients    %d: %d of the fleet, %d of rekey itself, %d allowed, %s",
 		r.Clients, r.Fleet, r.Own, r.Allowed, plural(len(r.Strangers), "stranger"))}}
 	if r.Monitor > 0 {
 		out = append(out, line{plainLine, fmt.Sprintf("commands   listened to for %s: %s", spanText(r.Monitor), usesText(r.Uses))})

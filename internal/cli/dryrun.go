@@ -86,11 +86,11 @@ func dryLines(walks []dryWalk) []line {
 			continue
 		}
 		out = append(out, line{headLine, fmt.Sprintf("%s, %s to %s", namesText(g.rules), g.walk.From, g.walk.To)})
-		for _, b := range g.walk.Blocked {
+		for _, b := range shortWaits(g.walk.Blocked) {
 			out = append(out, line{waitLine, "  held up  " + b.Text})
 		}
 		for _, s := range g.walk.Steps {
-			for _, work := range s.Work {
+			for _, work := range shortWaits(s.Work) {
 				out = append(out, line{plainLine, "  first    " + work.Text})
 			}
 			out = append(out, line{plainLine, fmt.Sprintf("  then     every instance goes from %s to %s", s.From, s.To)})

@@ -148,7 +148,7 @@ func eventText(ev *control.Event) (lineKind, string) {
 	case control.Soaking:
 		return plainLine, "soaks: " + ev.Text
 	case control.Stepped:
-		return headLine, fmt.Sprintf("%s to %s", ev.From, ev.To)
+		return boldLine, fmt.Sprintf("%s to %s", ev.From, ev.To)
 	case control.Done:
 		return goodLine, fmt.Sprintf("done, in %s", cmp.Or(ev.To, ev.From))
 	case control.Stays:

@@ -45,29 +45,50 @@ func explainControl(err error) error {
 	return failed("the same command again: what was done stays done, and rekey status shows it", "%w", err)
 }
 
-// explainHeld says what holds rules where they are. Each rule is a line, and so is each thing that holds it.
+// explainHeld says what holds rules where they are, a line for each thing; rules that are held alike are one.
 func explainHeld(held *control.HeldError) error {
-	var b strings.Builder
+	type group struct {
+		rules []string
+		where string
+		texts []string
+	}
+	var groups []group
 	try := "rekey status"
-	for i, h := range held.Held {
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		fmt.Fprintf(&b, "%s stays %s:", h.Rule, whereText(h.From, h.Blockers))
-		for _, blocker := range h.Blockers {
-			fmt.Fprintf(&b, "\n  %s", blocker.Text)
+	for _, h := range held.Held {
+		g := group{where: whereText(h.From, h.Blockers)}
+		for i, blocker := range h.Blockers {
 			if blocker.Try != "" {
 				try = blocker.Try
 			}
+			if i < mostBlockers {
+				g.texts = append(g.texts, blocker.Text)
+			}
 		}
+		if more := len(h.Blockers) - mostBlockers; more > 0 {
+			g.texts = append(g.texts, fmt.Sprintf("and %d more", more))
+		}
+		at := slices.IndexFunc(groups, func(o group) bool { return o.where == g.where && slices.Equal(o.texts, g.texts) })
+		if at < 0 {
+			groups = append(groups, g)
+			at = len(groups) - 1
+		}
+		groups[at].rules = append(groups[at].rules, h.Rule)
 	}
-	return &failure{code: exitGate, err: errors.New(b.String()), try: try}
+	var out []string
+	for _, g := range groups {
+		verb := "stay"
+		if len(g.rules) == 1 {
+			verb = "stays"
+		}
+		out = append(out, fmt.Sprintf("%s %s %s:\n  %s", namesText(g.rules), verb, g.where, strings.Join(g.texts, "\n  ")))
+	}
+	return &failure{code: exitGate, err: errors.New(strings.Join(out, "\n")), try: try}
 }
 
 // whereText is where a rule stays, as far as its record says.
 func whereText(at phase.Phase, blockers []control.Blocker) string {
 	if slices.ContainsFunc(blockers, func(b control.Blocker) bool { return b.Reason == control.Records }) {
-		return "where it is"
+		return "put"
 	}
 	return "in " + at.String()
 }

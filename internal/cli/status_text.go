@@ -23,6 +23,7 @@ const (
 	badLine            // something is unsafe, or an instance is lost
 	waitLine           // something is waited for
 	goodLine
+	boldLine // a step
 )
 
 // statusText is the screen of `rekey status`. At most so many instances are listed, those with
@@ -277,12 +278,35 @@ func waitLines(r *statusReport) []line {
 	var out []line
 	for _, g := range groups {
 		out = append(out, line{headLine, namesText(g.rules) + ", " + g.step})
-		for _, w := range g.waits {
+		for _, w := range shortWaits(g.waits) {
 			if w.Work {
 				out = append(out, line{plainLine, "  first    " + w.Text})
 			} else {
 				out = append(out, line{waitLine, "  held up  " + w.Text})
 			}
+		}
+	}
+	return out
+}
+
+// mostAlike is how many waits of one kind are said: a thousand instances may be behind.
+const mostAlike = 4
+
+// shortWaits leaves out what there is too much of.
+func shortWaits(all []statusWait) []statusWait {
+	count, said := make(map[string]int), make(map[string]int)
+	for _, w := range all {
+		count[w.What]++
+	}
+	var out []statusWait
+	for _, w := range all {
+		said[w.What]++
+		switch more := count[w.What] - mostAlike; {
+		case said[w.What] <= mostAlike || more == 1:
+			out = append(out, w)
+		case said[w.What] == mostAlike+1:
+			w.Text = fmt.Sprintf("and %d more like these", more)
+			out = append(out, w)
 		}
 	}
 	return out

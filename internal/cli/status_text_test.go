@@ -95,3 +95,17 @@ func TestChanges(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// A thousand instances that are behind do not fill the screen.
+func TestManyWaits(t *testing.T) {
+	r := mixedStatus()
+	r.Rules[0].WaitsFor = nil
+	for range 1000 {
+		r.Rules[0].WaitsFor = append(r.Rules[0].WaitsFor, statusWait{What: "behind", Text: "one has not reached dual"})
+	}
+	r.Rules[0].WaitsFor = append(r.Rules[0].WaitsFor, statusWait{What: "gate", Text: "backfill", Work: true})
+	got := screenOf(statusText(r, 3))
+	if strings.Count(got, "one has not reached dual") != mostAlike || !strings.Contains(got, "held up  and 996 more like these\n  first    backfill\n") {
+		t.Errorf("got %s", got)
+	}
+}

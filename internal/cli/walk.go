@@ -245,7 +245,7 @@ func walkNext(p *plan.Plan, now *control.Status, w walkCommand) string {
 	}
 	switch {
 	case moving:
-		return "rekey status"
+		return "rekey run, which goes on, or rekey rollback, which goes back"
 	case legacy:
 		return "rekey purge --all, which counts the target keys that are left; the next try wants none"
 	}

@@ -308,7 +308,7 @@ func TestRestorePhase(t *testing.T) {
 	if !strings.Contains(run.stdout, "unsafe    the control record of rule sessions is gone, and instances are in guard\n          Try: rekey restore-phase sessions --phase guard") {
 		t.Errorf("got %s", run.stdout)
 	}
-	if run := w.run(exitGate, "run", "--yes"); !strings.Contains(run.stderr, "sessions stays where it is:") || !strings.Contains(run.stderr, "Try: rekey restore-phase") {
+	if run := w.run(exitGate, "run", "--yes"); !strings.Contains(run.stderr, "sessions, limits stay put:") || !strings.Contains(run.stderr, "Try: rekey restore-phase") {
 		t.Errorf("got %s", run.stderr)
 	}
 	w.run(exitDone, "restore-phase", "sessions", "--phase", "guard")

@@ -20,6 +20,7 @@ var lineStyles = map[lineKind]lipgloss.Style{
 	badLine:  lipgloss.NewStyle().Foreground(lipgloss.Color("1")),
 	waitLine: lipgloss.NewStyle().Foreground(lipgloss.Color("3")),
 	goodLine: lipgloss.NewStyle().Foreground(lipgloss.Color("2")),
+	boldLine: lipgloss.NewStyle().Bold(true),
 }
 
 // watchedStatus is the fleet as it was found, or why it could not be.
@@ -56,7 +57,7 @@ func (a *app) watch(ctx context.Context, every time.Duration, look func() watche
 		return fmt.Errorf("show the status: %w", err)
 	}
 	if s, ok := last.(watchScreen); ok && s.now.report != nil {
-		a.printLines(statusText(s.now.report, 0))
+		a.printLines(statusText(s.now.report, mostInstances))
 		return s.now.err
 	}
 	return nil
