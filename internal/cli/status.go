@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -95,5 +96,13 @@ func (f *fleetTarget) status(ctx context.Context) (*statusReport, error) {
 	if err != nil {
 		return nil, explainControl(err)
 	}
-	return statusOf(f.plan, server, &now), nil
+	r := statusOf(f.plan, server, &now)
+	if now.Empty {
+		// Without the right to look there is nothing to add.
+		if others, err := otherFleets(ctx, f.store.Client(), f.plan); err == nil && len(others) > 0 {
+			r.Findings = append(r.Findings, statusFinding{levelWarning,
+				"there are control records of another environment here: " + strings.Join(others, ", "), "rekey status --env " + others[0]})
+		}
+	}
+	return r, nil
 }

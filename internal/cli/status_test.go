@@ -94,6 +94,9 @@ func TestStatusScreens(t *testing.T) {
 		want    []string
 	}{
 		{"empty", func(*records) {}, []string{"no fleet of environment prod", "Try: open the application with rekey.WithFleet"}},
+		{"other-environment", func(r *records) {
+			r.store.Client().HSet(r.t.Context(), "cw:staging:rekey:phase", "sessions", "{}")
+		}, []string{"control records of another environment here: staging", "Try: rekey status --env staging"}},
 		{"parked", func(r *records) {
 			r.found()
 			r.join("web-1", phase.Legacy, phase.Legacy)
