@@ -174,7 +174,7 @@ func TestFaults(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			c := config(newFake(t, fault))
 			c.Faults = true
-			r := play(t, c, func(r *Report) bool { return r.Ops > 1500 && r.Unavailable+r.Broken+r.Lagging > 0 })
+			r := play(t, c, func(r *Report) bool { return r.Ops > 500 && r.Unavailable+r.Broken+r.Lagging > 0 })
 			if r.Violated() != 0 || r.Unavailable+r.Broken+r.Lagging == 0 {
 				t.Errorf("%d violations with %d 503, %d broken off, %d lagging; want none, and some: %+v", r.Violated(), r.Unavailable, r.Broken, r.Lagging, r.Examples)
 			}

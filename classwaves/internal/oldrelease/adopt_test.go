@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	adoptSeeds  = 2
+	adoptSeeds  = 1
 	opsPerStage = 400
 )
 
