@@ -102,7 +102,7 @@ func blockers(s *snapshot, rule, hash string, words aside) (out []Blocker) {
 	}
 	if s.live() == 0 && !words.noInstances {
 		out = append(out, Blocker{Reason: NoInstance, Text: "there is no instance in the fleet",
-			Try: "start the applications, or add --no-instances if it is right that there is none"})
+			Try: "start the applications, or add --no-instances if it is right that there is none", Passes: s.met})
 	}
 	if s.unburied > 0 {
 		out = append(out, Blocker{Reason: Unburied, Passes: true,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -32,7 +33,8 @@ func (c *Controller) bury(ctx context.Context, s *snapshot) (bool, error) {
 		switch {
 		case forgotten(one, c.forget):
 			date = ""
-		case !one.Lost(s.now):
+		case !one.Lost(s.now) || s.server.runID != "" && s.server.uptime < time.Duration(one.Lease)*time.Microsecond:
+			// While the server was down nobody could renew.
 			continue
 		}
 		what := entry{What: "bury", By: c.Owner, Gen: c.lock.holder.Gen, Instance: title(one), Evidence: map[string]any{

@@ -101,8 +101,7 @@ func TestLateWriteIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.join("b")
-	redistest.WaitFor(t, within, func() bool { return w.fouls() != "" })
-	w.forgive()
+	w.awaitFoul()
 }
 
 // The generation is above all that anybody has seen, even if its counter is lost.

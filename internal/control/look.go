@@ -25,6 +25,7 @@ func (c *Controller) look(ctx context.Context, notBefore time.Time) (*snapshot, 
 	if err := c.notBehind(s); err != nil {
 		return nil, err
 	}
+	s.met = c.last != nil && c.last.met || len(s.instances)+len(s.broken) > 0
 	c.last = s
 	return s, nil
 }

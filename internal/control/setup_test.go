@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -190,6 +192,13 @@ func (r *referee) forgive() {
 	r.foul = ""
 }
 
+// awaitFoul waits for a foul that a test has provoked.
+func (r *referee) awaitFoul() {
+	r.t.Helper()
+	redistest.WaitFor(r.t, within, func() bool { return r.fouls() != "" })
+	r.forgive()
+}
+
 func (r *referee) enters(who, rule string, p phase.Phase) {
 	i, ok := r.plan.Index(rule)
 	if !ok {
@@ -226,6 +235,7 @@ type sim struct {
 	mu      sync.Mutex
 	self    fleet.Instance
 	deaf    bool // it renews and does not follow
+	stopped bool // it does not even renew
 	id      string
 	renewed int
 }
@@ -301,6 +311,9 @@ func (s *sim) live(ctx context.Context) {
 func (s *sim) renew(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
 	state, err := s.w.store.Renew(ctx, &s.self, nil)
 	if errors.Is(err, fleet.ErrNoRecord) {
 		// Taken for dead: its connections are closed, so nothing of it is under way.
@@ -338,6 +351,24 @@ func (s *sim) deafen() { s.mu.Lock(); s.deaf = true; s.mu.Unlock() }
 
 // hears lets a deaf instance follow again.
 func (s *sim) hears() { s.mu.Lock(); s.deaf = false; s.mu.Unlock() }
+
+// pauses stops renewing, as a process that is stopped does; continues goes on.
+func (s *sim) pauses() { s.mu.Lock(); s.stopped = true; s.mu.Unlock() }
+func (s *sim) continues() {
+	s.mu.Lock()
+	s.stopped = false
+	s.mu.Unlock()
+	s.renew(context.Background())
+}
+
+// says what is still under way.
+func (s *sim) says(rule, behind string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := s.self.Rules[rule]
+	state.Behind = behind
+	s.self.Rules[rule] = state
+}
 
 // falls counts a fallback.
 func (s *sim) falls(rule string) {
@@ -395,19 +426,37 @@ func blocked(t testing.TB, err error) []control.Blocker {
 	return held.Held[0].Blockers
 }
 
-// mustBlock wants one blocker of a reason, whose text and advice have some words.
-func mustBlock(t testing.TB, all []control.Blocker, reason control.Reason, in ...string) {
+// mustBlock wants a blocker of a reason whose text and advice have some words.
+func mustBlock(t testing.TB, all []control.Blocker, reason control.Reason, words ...string) {
 	t.Helper()
 	for _, b := range all {
-		if b.Reason != reason {
-			continue
+		missing := func(word string) bool { return !strings.Contains(b.Text+"; "+b.Try, word) }
+		if b.Reason == reason && !slices.ContainsFunc(words, missing) {
+			return
 		}
-		for _, word := range in {
-			if !strings.Contains(b.Text+"; "+b.Try, word) {
-				t.Errorf("blocker %s: %q; %q does not say %q", reason, b.Text, b.Try, word)
-			}
-		}
+	}
+	t.Errorf("got blockers %+v, want one of %s that says %q", all, reason, words)
+}
+
+// wantWords wants an error that says some words.
+func wantWords(t testing.TB, err error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("got no error, want one that says %q", words)
 		return
 	}
-	t.Errorf("got blockers %+v, want one of %s", all, reason)
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("the error %q does not say %q", err, word)
+		}
+	}
+	if !strings.HasPrefix(err.Error(), "rekey: ") {
+		t.Errorf("the error %q does not begin with rekey:", err)
+	}
 }
+
+func asUser(name, password string) func(*redis.Options) {
+	return func(o *redis.Options) { o.Username, o.Password = name, password }
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }

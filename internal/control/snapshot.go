@@ -52,6 +52,7 @@ type snapshot struct {
 	badTargets map[string]error
 	lock, gen  string // "" where there is none
 	unburied   int64
+	met        bool              // there was an instance, now or when this controller looked before
 	evidence   map[string]string // by key
 }
 
@@ -65,7 +66,7 @@ type brokenInstance struct {
 type identity struct {
 	runID, replicationID string
 	replicas             int
-	policy               string
+	uptime               time.Duration
 }
 
 func parseIdentity(info string) (s identity) {
@@ -78,6 +79,9 @@ func parseIdentity(info string) (s identity) {
 			s.replicationID = value
 		case "connected_slaves":
 			s.replicas, _ = strconv.Atoi(value) // a server writes a number
+		case "uptime_in_seconds":
+			n, _ := strconv.Atoi(value) // as above
+			s.uptime = time.Duration(n) * time.Second
 		}
 	}
 	return s
