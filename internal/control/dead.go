@@ -2,15 +2,12 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/classwaves/rekey/internal/fleet"
 )
 
 // bury goes past dead instances: those whose leases have run out, and those that the operator has named. It
@@ -145,9 +142,4 @@ func (c *Controller) condemnLate(ctx context.Context) error {
 	}
 	c.late = nil
 	return c.closeUnburied(ctx)
-}
-
-// ours says whether an error means that this controller may not go on, whatever it does.
-func ours(err error) bool {
-	return errors.As(err, new(*FencedError)) || errors.Is(err, fleet.ErrRestore)
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -222,13 +221,4 @@ func (l *lock) end(release bool) error {
 		return nil // it is not ours to give up
 	}
 	return err
-}
-
-// dates are microseconds, as scripts give them in text.
-func parseMicros(text string) (int64, error) {
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return 0, errReply
-	}
-	return n, nil
 }

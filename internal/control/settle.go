@@ -56,8 +56,7 @@ func (c *Controller) settle(ctx context.Context, rule int, how settling) (*snaps
 		if some, err := c.bury(ctx, s); err != nil {
 			return nil, err
 		} else if some {
-			notBefore = time.Now()
-			if s, err = c.look(ctx, notBefore); err != nil {
+			if _, err := c.look(ctx, time.Now()); err != nil { // what was known before is of no use
 				return nil, err
 			}
 			continue

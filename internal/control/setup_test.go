@@ -243,8 +243,6 @@ type sim struct {
 // simOption changes a simulated instance before it joins.
 type simOption func(*sim)
 
-func deaf(s *sim) { s.deaf = true }
-
 // shortLease is for instances whose end a test waits for.
 func shortLease(i *fleet.Instance) { i.Lease = (20 * testRenew).Microseconds() }
 
@@ -370,28 +368,11 @@ func (s *sim) says(rule, behind string) {
 	s.self.Rules[rule] = state
 }
 
-// falls counts a fallback.
-func (s *sim) falls(rule string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	state := s.self.Rules[rule]
-	state.Fallbacks++
-	s.self.Rules[rule] = state
-}
-
 // kill ends it without a word.
 func (s *sim) kill() {
 	s.stop()
 	<-s.done
 	s.w.leaves(s.id)
-}
-
-// leave ends it in order.
-func (s *sim) leave() {
-	s.kill()
-	if err := s.w.store.Leave(context.Background(), s.id); err != nil {
-		s.w.t.Errorf("leave: %v", err)
-	}
 }
 
 // connect opens a real connection that the instance has admitted.
