@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"crypto/rand"
+	"errors"
 	"net/http"
 
 	"github.com/classwaves/rekey/classwaves/analytics"
@@ -47,7 +48,10 @@ func (a *API) join(w http.ResponseWriter, r *http.Request) error {
 	}
 	now := a.c.Now().UTC()
 	p := database.Participant{ID: rand.Text(), SessionID: id, GroupID: group, Name: name, JoinedAt: now}
-	if err := a.c.Database.AddParticipant(ctx, p); err != nil {
+	switch err := a.c.Database.AddParticipant(ctx, p); {
+	case errors.Is(err, database.ErrReference):
+		return errNotFound // the class session has ended since it was looked at
+	case err != nil:
 		return err
 	}
 	if _, err := a.c.Analytics.Apply(ctx, id, analytics.Event{Kind: analytics.ParticipantJoined, GroupID: group}); err != nil {

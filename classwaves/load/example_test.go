@@ -38,7 +38,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println("operations:", report.Ops > 50)
+	fmt.Println("operations:", report.Ops > 0)
 	fmt.Println("violations:", report.Violated())
 	// Output:
 	// operations: true

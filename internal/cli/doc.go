@@ -6,6 +6,16 @@
 //	failure.go  errors: what happened, what to try, the exit code
 //	connect.go  the plan and the server that the global flags name
 //	output.go   text for people, JSON for programs
+//	columns.go  tables
+//	completion.go  what a shell offers
+//
+// The commands of the fleet share more:
+//
+//	fleet.go    the plan, the server and the control records
+//	status_*.go what the records mean, as JSON, as lines, as a terminal program (watch.go)
+//	walk.go     run, advance and rollback: what they are told, what they would do (dryrun.go), what happens
+//	            (events.go), where it ended
+//	explain.go  what holds a walk up, in words
 //
 // What holds for every command:
 //

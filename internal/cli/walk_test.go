@@ -133,6 +133,10 @@ func TestRunAndRollback(t *testing.T) {
 	if !strings.Contains(dry.stdout, "Nothing was changed.") || !strings.Contains(dry.stdout, "sessions, legacy to prefixed") {
 		t.Fatalf("got %s", dry.stdout)
 	}
+	o := objects(t, w.run(exitDone, "run", "--dry-run", "--json").stdout)
+	if len(o) != 1 || o[0]["type"] != "dry_run" || len(o[0]["rules"].([]any)) != 2 {
+		t.Errorf("got %v", o)
+	}
 	run := w.run(exitDone, "run", "--yes")
 	for _, want := range []string{"sessions  legacy to guard", "sessions  guard to dual", "sessions  dual to settled", "sessions  sealed to prefixed", "limits    move to prefixed", "at prefixed: sessions, limits", "Next: rekey fence"} {
 		if !strings.Contains(run.stdout, want) {
@@ -351,8 +355,26 @@ func TestNoInstances(t *testing.T) {
 	}
 	w.run(exitDone, "run", "--yes", "--no-instances")
 	w.keysAre("cw:prod:", "")
-	if run := w.run(exitDone, "fence"); !strings.Contains(run.stdout, "dead       the legacy names of sessions, limits") || !strings.Contains(run.stdout, "Nothing was changed.") {
-		t.Errorf("got %s", run.stdout)
+	w.set("ACL", "SETUSER", "app", "on", "nopass", "+@all", "~secure_session:*", "~rl:*", "~cw:prod:*")
+	fence := w.run(exitDone, "fence", "--user", "app")
+	for _, want := range []string{"dead       the legacy names of sessions, limits", "user app\n", "Nothing was changed.", "Next: rekey fence --execute"} {
+		if !strings.Contains(fence.stdout, want) {
+			t.Errorf("no %q in\n%s", want, fence.stdout)
+		}
+	}
+	app := w.server.Client(func(o *redis.Options) { o.Username, o.Password = "app", "x" })
+	if err := app.Get(t.Context(), "secure_session:1").Err(); !errors.Is(err, redis.Nil) {
+		t.Errorf("before the fence: %v", err)
+	}
+	o := objects(t, w.run(exitDone, "fence", "--user", "app", "--execute", "--json").stdout)
+	if len(o) != 1 || o[0]["type"] != "fence" || o[0]["dry_run"] != false || len(o[0]["users"].([]any)) != 1 {
+		t.Errorf("got %v", o)
+	}
+	if err := app.Get(t.Context(), "secure_session:1").Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
+		t.Errorf("behind the fence: %v, want NOPERM", err)
+	}
+	if err := app.Get(t.Context(), "cw:prod:secure_session:1").Err(); err != nil {
+		t.Errorf("the living name: %v", err)
 	}
 }
 
