@@ -198,6 +198,8 @@ func TestErrorsSayWhatToTry(t *testing.T) {
 		{"run until no phase", append([]string{"run", "--until", "red", "--yes"}, up...), nil, 2, "red", "--until"},
 		{"run until another strategy's phase", append([]string{"run", "sessions", "--until", "hold", "--yes"}, up...), nil, 2, "no phase hold", "mirror has legacy"},
 		{"run without a necessary gate", append([]string{"run", "--yes", "--skip", "copied"}, up...), nil, 2, "copied", "--skip verified"},
+		{"run without instances elsewhere", append([]string{"run", "--yes", "--no-instances", "--env", "staging"}, up...), nil, 2, "the plan's own environment", "environment: staging"},
+		{"run without instances and without an environment", []string{"run", "--yes", "--no-instances", "--env", "prod", "-f", noEnv}, nil, 2, "the plan's own environment", "environment: prod"},
 		{"advance of nothing", append([]string{"advance"}, up...), nil, 2, "no rule is named", "--all"},
 		{"advance of all and one", append([]string{"advance", "--all", "sessions"}, up...), nil, 2, "--all", "--all"},
 		{"advance the other way", append([]string{"rollback", "sessions", "--to", "dual"}, up...), nil, 2, "does not lead to dual", "rekey advance sessions --to dual"},

@@ -134,6 +134,9 @@ type walkCommand struct {
 
 // walk takes the rules to their goals, or says what it would do.
 func (a *app) walk(ctx context.Context, p *plan.Plan, w walkCommand) error {
+	if err := a.ownEnvironment(p, w); err != nil {
+		return err
+	}
 	f, err := a.openFleetOf(ctx, p)
 	if err != nil {
 		return err
@@ -169,6 +172,23 @@ func (a *app) walk(ctx context.Context, p *plan.Plan, w walkCommand) error {
 		return explainControl(err)
 	}
 	return a.walked(ctx, f, w)
+}
+
+// ownEnvironment: where no instance could say that it is of another environment, --env may not choose one
+// that the plan does not name.
+func (a *app) ownEnvironment(p *plan.Plan, w walkCommand) error {
+	if !w.noInstances || a.env == "" {
+		return nil
+	}
+	data, err := os.ReadFile(p.File)
+	if err != nil {
+		return fmt.Errorf("read the plan again: %w", err)
+	}
+	if own, err := plan.Parse(p.File, data, a.lookup); err != nil || own.Environment != p.Environment {
+		return misused(fmt.Sprintf("environment: %s in %s, and no --env", p.Environment, p.File),
+			"--no-instances wants the plan's own environment, and --env says %s", p.Environment)
+	}
+	return nil
 }
 
 // preview is what would be done.
