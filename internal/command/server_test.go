@@ -50,10 +50,24 @@ func TestFromInfo(t *testing.T) {
 		if got, want := info.Flags&judged, c.Flags&judged; got != want {
 			t.Errorf("%s: flags %q, the table has %q", info.Name, got, want)
 		}
-		if !slices.Equal(info.Specs, c.Specs) {
-			t.Errorf("%s: key specifications %+v, the table has %+v", info.Name, info.Specs, c.Specs)
+		if got, want := judgedSpecs(c, info.Specs), judgedSpecs(c, c.Specs); !slices.Equal(got, want) {
+			t.Errorf("%s: key specifications %+v, the table has %+v", info.Name, got, want)
 		}
 	}
+}
+
+// judgedSpecs leaves out whether a specification is complete where c's keys are
+// found by this package: Debian's updates of one and the same version differ in
+// whether they say so (8.0.2 of XREAD and GEORADIUS), and nothing follows from it.
+func judgedSpecs(c *Command, specs []Spec) []Spec {
+	if c.rule == nil || c.rule.keys == nil {
+		return specs
+	}
+	judged := slices.Clone(specs)
+	for i := range judged {
+		judged[i].Flags &^= Incomplete
+	}
+	return judged
 }
 
 // stricterGetKeys are the commands that run where GETKEYS finds fault.
