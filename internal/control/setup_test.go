@@ -127,6 +127,14 @@ func (w *world) fill(n int) {
 	}
 }
 
+// do sends one command.
+func (w *world) do(args ...any) {
+	w.t.Helper()
+	if err := w.client.Do(w.t.Context(), args...).Err(); err != nil {
+		w.t.Fatalf("%v: %v", args, err)
+	}
+}
+
 // phase is the target's phase of a rule; 0 without a record.
 func (w *world) phase(rule string) phase.Phase { return w.target(rule).Phase }
 

@@ -1,0 +1,258 @@
+package control_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey/internal/control"
+	"github.com/classwaves/rekey/internal/fleet"
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/phase"
+)
+
+// stranger is a connection that is in nobody's record.
+func (w *world) stranger(change func(*redis.Options)) *redis.Conn {
+	w.t.Helper()
+	conn := w.server.Client(func(o *redis.Options) {
+		if change != nil {
+			change(o)
+		}
+	}).Conn()
+	w.t.Cleanup(func() { _ = conn.Close() }) // nothing is buffered
+	if err := conn.Ping(w.t.Context()).Err(); err != nil {
+		w.t.Fatal(err)
+	}
+	return conn
+}
+
+func (w *world) audit(o control.AuditOptions) control.AuditReport {
+	w.t.Helper()
+	report, err := control.Audit(w.t.Context(), w.store, w.plan, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return report
+}
+
+func named(name string) func(*redis.Options) { return func(o *redis.Options) { o.ClientName = name } }
+
+func TestAudit(t *testing.T) {
+	w := worldOn(t, redistest.Start(t), testPlan)
+	a := w.join("a")
+	a.connect()
+	w.server.Replica()
+	if r := w.audit(control.AuditOptions{}); !r.Clean || r.Fleet != 1 || r.Own == 0 {
+		t.Errorf("got %+v, want a clean fleet with one connection", r)
+	}
+	w.do("ACL", "SETUSER", "exporter", "on", ">pw", "~*", "+@all")
+	w.stranger(named("cron"))
+	w.stranger(asUser("exporter", "pw"))
+	r := w.audit(control.AuditOptions{})
+	if r.Clean || r.Found != 2 || !slices.ContainsFunc(r.Strangers, func(s control.Stranger) bool { return s.Name == "cron" && s.Command == "ping" }) ||
+		!slices.ContainsFunc(r.Strangers, func(s control.Stranger) bool { return s.User == "exporter" }) {
+		t.Errorf("got %+v, want two strangers", r)
+	}
+	last, ok, err := control.LastAudit(t.Context(), w.store)
+	if err != nil || !ok || last.Found != 2 || last.Clean {
+		t.Errorf("the last audit: got %+v, %v, %v", last, ok, err)
+	}
+	if s := w.status(); s.Audit == nil || s.Audit.Found != 2 {
+		t.Errorf("status: got audit %+v", s.Audit)
+	}
+	for _, allow := range [][]string{{"cron", "exporter"}, {"127.0.0.1"}, {"127.0.0.0/8"}, {r.Strangers[0].Addr, r.Strangers[1].Addr}} {
+		if r := w.audit(control.AuditOptions{Allow: allow}); !r.Clean || r.Allowed != 2 {
+			t.Errorf("with %v allowed: got %+v", allow, r)
+		}
+	}
+	if r := w.audit(control.AuditOptions{Allow: []string{"10.0.0.0/8", "cro", "127.0.0.2"}}); r.Found != 2 {
+		t.Errorf("with others allowed: got %+v", r)
+	}
+}
+
+// The plan's list counts too.
+func TestAuditAllowedByThePlan(t *testing.T) {
+	w := newWorld(t, testPlan+"audit: {allow: [cron]}\n")
+	w.stranger(named("cron"))
+	if r := w.audit(control.AuditOptions{}); !r.Clean || r.Allowed != 1 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// The audit belongs to the gate of dual, and of every step back.
+func TestStrangersHoldTheStep(t *testing.T) {
+	w := newWorld(t, testPlan)
+	w.join("a")
+	outside := w.stranger(named("cron"))
+	c := w.open(w.options())
+	mustBlock(t, blocked(t, c.Run(t.Context(), []string{"sessions"}, 0)), control.Strangers, "named cron", "--allow-stranger")
+	if got := w.phase("sessions"); got != phase.Guard {
+		t.Errorf("got %v, want guard", got)
+	}
+	mustBlock(t, blocked(t, c.Rollback(t.Context(), []string{"sessions"}, 0)), control.Strangers, "named cron")
+	if err := outside.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.closeOthers()
+	if err := c.Run(t.Context(), []string{"sessions"}, phase.Dual); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range w.log() {
+		if e.To == "dual" && !strings.Contains(string(e.Evidence), `"clean":true`) {
+			t.Errorf("the log does not say that the audit was clean: %s", e.Evidence)
+		}
+	}
+}
+
+// closeOthers closes what is not rekey's own.
+func (w *world) closeOthers() {
+	w.t.Helper()
+	r := w.audit(control.AuditOptions{})
+	for _, s := range r.Strangers {
+		w.do("CLIENT", "KILL", "ID", itoa(s.ID))
+	}
+}
+
+// A connection that is admitted a moment after it was opened is nobody's stranger.
+func TestAConnectionThatIsAboutToBeAdmitted(t *testing.T) {
+	w := newWorld(t, testPlan)
+	a := w.join("a")
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			client := redis.NewClient(&redis.Options{Addr: w.server.Addr()})
+			conn := client.Conn()
+			id := conn.ClientID(ctx).Val()
+			_ = w.store.Admit(ctx, a.id, w.runID()+":"+itoa(id), false) // the test ends it anywhere
+			_ = client.Close()
+		}
+	}()
+	defer func() { stop(); <-done }()
+	for range 20 {
+		if r := w.audit(control.AuditOptions{}); !r.Clean {
+			t.Fatalf("got %+v", r.Strangers)
+		}
+	}
+}
+
+func (w *world) runID() string {
+	_, rest, _ := strings.Cut(w.client.Info(context.Background(), "server").Val(), "run_id:")
+	id, _, _ := strings.Cut(rest, "\r\n")
+	return id
+}
+
+// Listening finds who uses legacy names, also one who is allowed to be there; not the fleet, nor rekey itself,
+// nor names that are nobody's.
+func TestMonitor(t *testing.T) {
+	w := newWorld(t, testPlan)
+	a := w.join("a")
+	inside, outside, allowed, silent := a.connect(), w.stranger(named("cron")), w.stranger(named("exporter")), w.stranger(named("silent"))
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			inside.Get(ctx, "session:1")
+			outside.Set(ctx, "session:1", "session:2 \"\x00\n", 0)
+			outside.MGet(ctx, "limit:1", "else:1")
+			allowed.Get(ctx, "session:1")
+			silent.Set(ctx, "else", "session:1", 0)
+		}
+	}()
+	r := w.audit(control.AuditOptions{Monitor: 200 * time.Millisecond, Allow: []string{"exporter"}})
+	stop()
+	<-done
+	type seen struct {
+		name, rule, command string
+		allowed             bool
+	}
+	var got []seen
+	for _, u := range r.Uses {
+		if u.Times == 0 {
+			t.Errorf("%+v was seen no times", u)
+		}
+		got = append(got, seen{u.Name, u.Rule, u.Command, u.Allowed})
+	}
+	for _, want := range []seen{{"cron", "sessions", "set", false}, {"cron", "limits", "mget", false}, {"exporter", "sessions", "get", true}} {
+		if !slices.Contains(got, want) {
+			t.Errorf("got %+v, want %+v in it", got, want)
+		}
+	}
+	if len(got) != 3 || r.Clean {
+		t.Errorf("got %+v, clean %v, want three uses", got, r.Clean)
+	}
+}
+
+// One who came and went while it was listened to is told of by his address.
+func TestMonitorOfOneWhoIsGone(t *testing.T) {
+	w := newWorld(t, testPlan)
+	w.join("a")
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			client := redis.NewClient(&redis.Options{Addr: w.server.Addr()})
+			client.Get(ctx, "session:1")
+			_ = client.Close() // that is what the test is about
+		}
+	}()
+	r := w.audit(control.AuditOptions{Monitor: 200 * time.Millisecond})
+	stop()
+	<-done
+	if len(r.Uses) == 0 || r.Clean {
+		t.Errorf("got %+v, want uses of one who is gone", r)
+	}
+}
+
+// Listening ends with its context.
+func TestMonitorIsInterrupted(t *testing.T) {
+	w := newWorld(t, testPlan)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := control.Audit(ctx, w.store, w.plan, control.AuditOptions{Monitor: time.Hour})
+		ended <- err
+	}()
+	redistest.WaitFor(t, within, func() bool { return strings.Contains(w.client.ClientList(t.Context()).Val(), "cmd=monitor") })
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it was interrupted", err)
+	}
+}
+
+func TestAuditWithoutRights(t *testing.T) {
+	w := worldOn(t, redistest.Start(t), testPlan)
+	w.do("ACL", "SETUSER", "blind", "on", ">pw", "~*", "&*", "+@all", "-client|list")
+	w.do("ACL", "SETUSER", "deaf", "on", ">pw", "~*", "&*", "+@all", "-monitor")
+	for user, right := range map[string]string{"blind": "+client|list", "deaf": "+monitor"} {
+		store := fleet.NewStore(w.plan, w.server.Client(asUser(user, "pw")))
+		_, err := control.Audit(t.Context(), store, w.plan, control.AuditOptions{Monitor: time.Second, Allow: []string{"127.0.0.1"}})
+		wantWords(t, err, right)
+	}
+}
+
+func TestUnquote(t *testing.T) {
+	for line, want := range map[string][]string{
+		`"GET" "a"`:           {"GET", "a"},
+		`"SET" "a b" ""`:      {"SET", "a b", ""},
+		`"a\"b\\" "\x00\n\r"`: {"a\"b\\", "\x00\n\r"},
+		`"cut of`:             {"cut of"},
+		``:                    nil,
+	} {
+		var got []string
+		for _, w := range control.Unquote(line) {
+			got = append(got, string(w))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", line, got, want)
+		}
+	}
+}
