@@ -136,6 +136,21 @@ func (c *conns) unknown() (out []*intercept.Conn) {
 	return out
 }
 
+// enroll notes that the fleet's records know a connection now, or has it taken off them again where it was
+// closed meanwhile.
+func (c *conns) enroll(conn *intercept.Conn) {
+	id, _ := conn.Identity()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if live := c.live[conn]; live != nil {
+		live.id, live.enrolled = id, true
+		return
+	}
+	if c.gone != nil {
+		c.gone(id)
+	}
+}
+
 // behind are the connections on which something of a table before version is under way.
 func (c *conns) behind(version uint64) (live int, stray []*strayConn) {
 	for conn := range c.all() {

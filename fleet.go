@@ -114,6 +114,21 @@ func (e fleetEngine) Behind() string {
 	return ""
 }
 
+// Readmit implements [fleet.Engine].
+func (e fleetEngine) Readmit() {
+	r := e.r
+	for _, conn := range r.conns.unknown() {
+		id, _ := conn.Identity()
+		enrolled, err := r.agent.Admit(id)
+		if err != nil {
+			return // the next renewal asks again
+		}
+		if enrolled {
+			r.conns.enroll(conn)
+		}
+	}
+}
+
 // cutStray waits until nothing of a closed connection can run any more.
 func (r *Rekey) cutStray(ctx context.Context) error {
 	for {

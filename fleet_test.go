@@ -178,15 +178,7 @@ func TestAnOpenTransactionDoesNotHoldAFleetUp(t *testing.T) {
 // no lease.
 func TestALeaseIsLostAndComesBack(t *testing.T) {
 	f, ctx := newFleet(t), t.Context()
-	link := redistest.SlowLink(t, f.server.Addr())
-	p := *f.plan
-	url, err := plan.ParseURL("redis://" + link.Addr())
-	f.must(err)
-	p.Server.URL = url
-	r, err := rekey.Open(ctx, &p, rekey.WithFleet(rekey.FleetConfig{Name: "one"}))
-	f.must(err)
-	rdb := redis.NewClient(&redis.Options{Addr: f.server.Addr(), Dialer: r.Dialer(nil), MaxRetries: -1})
-	t.Cleanup(func() { _ = rdb.Close(); _ = r.Close() })
+	link, rdb := f.cutOff("one")
 	f.must(rdb.Set(ctx, "s:1", "v", 0).Err())
 	link.Refuse()
 	link.Cut()
@@ -283,4 +275,90 @@ func TestRecordsThatAreLostAreNotFollowed(t *testing.T) {
 	restored.Seq++
 	f.set(restored)
 	redistest.WaitFor(t, fleetWithin, func() bool { v, err := rdb.Get(ctx, "s:1").Result(); return err == nil && v == "v" })
+}
+
+// cutOff is a member whose records are reached over a link of their own, and its client, which is not.
+func (f *aFleet) cutOff(name string) (*redistest.Link, *redis.Client) {
+	f.t.Helper()
+	link := redistest.SlowLink(f.t, f.server.Addr())
+	p := *f.plan
+	url, err := plan.ParseURL("redis://" + link.Addr())
+	f.must(err)
+	p.Server.URL = url
+	r, err := rekey.Open(f.t.Context(), &p, rekey.WithFleet(rekey.FleetConfig{Name: name}))
+	f.must(err)
+	rdb := redis.NewClient(&redis.Options{Addr: f.server.Addr(), Dialer: r.Dialer(nil), MaxRetries: -1})
+	f.t.Cleanup(func() { _ = rdb.Close(); _ = r.Close() })
+	return link, rdb
+}
+
+// TestAFleetBeginsAtOnce: instances that join at the same time found one fleet, and none of them takes what the
+// others have just reported for later than what it has read itself.
+func TestAFleetBeginsAtOnce(t *testing.T) {
+	f := newFleet(t)
+	for range 10 {
+		f.must(f.bare.FlushAll(t.Context()).Err())
+		opened := make(chan error)
+		const members = 8
+		var open [members]*rekey.Rekey
+		for i := range members {
+			go func() {
+				var err error
+				open[i], err = rekey.Open(t.Context(), f.plan, rekey.WithFleet(rekey.FleetConfig{Name: "one"}))
+				opened <- err
+			}()
+		}
+		for range members {
+			if err := <-opened; err != nil {
+				t.Error(err)
+			}
+		}
+		for _, r := range open {
+			if r != nil {
+				f.must(r.Close())
+			}
+		}
+	}
+}
+
+// TestAConnectionIsEnteredLater: one that was opened while the records could not be reached, which it may be
+// while nothing moves, is in them as soon as they can be: an audit would take it for a stranger's, and hold the
+// next step up for as long as the application keeps it.
+func TestAConnectionIsEnteredLater(t *testing.T) {
+	f, ctx := newFleet(t), t.Context()
+	link, rdb := f.cutOff("one")
+	link.Refuse()
+	link.Cut()
+	f.must(rdb.Set(ctx, "s:1", "v", 0).Err())
+	link.Accept()
+	redistest.WaitFor(t, fleetWithin, func() bool {
+		all, _, err := f.store.Instances(ctx)
+		f.must(err)
+		return len(all) == 1 && f.bare.SCard(ctx, f.store.Keys().Conns(all[0].ID)).Val() == 1
+	})
+}
+
+// TestALostInstanceOpensNoConnection: for all that an instance knows whose lease has run out, the fleet is
+// somewhere else by now. What it still has is closed by who goes past it; what it opens then nobody would close.
+func TestALostInstanceOpensNoConnection(t *testing.T) {
+	f, ctx := newFleet(t), t.Context()
+	link, rdb := f.cutOff("one")
+	link.Refuse()
+	link.Cut()
+	redistest.WaitFor(t, fleetWithin, func() bool {
+		all, now, err := f.store.Instances(ctx)
+		f.must(err)
+		return len(all) == 1 && all[0].Lost(now)
+	})
+	f.must(f.bare.Del(ctx, f.store.Keys().Fleet()).Err()) // as a controller does
+	f.step(phase.Guard)
+	f.step(phase.Dual)
+	if err := rdb.Set(ctx, "s:1", "v", 0).Err(); err == nil || !strings.Contains(err.Error(), "rekey: lease lost") {
+		t.Errorf("it writes in legacy while the fleet is in dual: %v", err)
+	}
+	link.Accept()
+	redistest.WaitFor(t, fleetWithin, func() bool { return rdb.Set(ctx, "s:1", "v", 0).Err() == nil })
+	if n := f.bare.Exists(ctx, "s:1", "cw:test:s:1").Val(); n != 2 {
+		t.Errorf("%d copies in dual", n)
+	}
 }

@@ -14,39 +14,63 @@ import (
 func newID() string { return rand.Text() }
 
 // Admit enters a connection, by its CLIENT ID, into the instance's record before it carries a command.
-// enrolled is false for one that may go on without: nothing moves, and the control records cannot be
-// reached or are lost. It must be closed before a rule leaves its parking.
+// enrolled is false for one that may go on without, because nothing moves. It must be closed before a rule
+// leaves its parking, and nobody can do so for an instance that is lost: an audit holds the fleet up as long as
+// there is one. So none is opened any more when the lease has run out, unless the server itself says that
+// nothing has moved.
 func (a *Agent) Admit(client int64) (enrolled bool, err error) {
 	a.mu.Lock()
 	id, parked, shut := a.self.ID, a.parked(), a.shut
 	a.mu.Unlock()
 	if shut && !parked {
-		return false, fmt.Errorf("%w: this connection is not admitted before the lease is renewed", ErrLeaseLost)
+		return false, errNotRenewed
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), a.Plan.Fleet.Renew)
+	defer cancel()
 	if client == 0 {
-		if parked {
+		if parked && a.unmoved(ctx) {
 			return false, nil
 		}
 		return false, fmt.Errorf("%w: the server does not tell the CLIENT ID of this connection, by which it could be closed if this instance were lost; its user needs +client|id", ErrLeaseLost)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), a.Plan.Fleet.Renew)
-	defer cancel()
 	err = a.store.Admit(ctx, id, a.connection(client), !parked)
 	switch {
 	case err == nil:
 		return true, nil
+	case errors.Is(err, ErrLeaseLost):
+		return false, errNotRenewed
 	case errors.Is(err, ErrNoRecord):
 		a.wakeUp() // it joins again, or finds that the records are lost
 		if parked && a.lost(ctx) {
 			return false, nil
 		}
 		return false, fmt.Errorf("%w: this instance was taken for dead and joins the fleet again; try again", ErrLeaseLost)
-	case parked && !errors.Is(err, ErrLeaseLost):
+	case parked && a.unmoved(ctx):
 		return false, nil
-	case errors.Is(err, ErrLeaseLost):
-		return false, fmt.Errorf("%w: this connection is not admitted before the lease is renewed", ErrLeaseLost)
 	}
 	return false, fmt.Errorf("%w: this connection could not be admitted: %w", ErrLeaseLost, err)
+}
+
+var errNotRenewed = fmt.Errorf("%w: this connection is not admitted before the lease is renewed", ErrLeaseLost)
+
+// unmoved says whether the fleet is for certain where this instance is: nobody goes past it while its lease
+// lasts, and behind that the targets say so. A server without memory for a record still tells them.
+func (a *Agent) unmoved(ctx context.Context) bool {
+	if a.remaining() > 0 {
+		return true
+	}
+	targets, err := a.store.Targets(ctx)
+	if err != nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, r := range a.Plan.Rules {
+		if t, ok := targets[r.Name]; ok && (t.Mark != a.followed[i].Mark || t.Epoch != a.followed[i].Epoch) {
+			return false
+		}
+	}
+	return true
 }
 
 // parked says whether every rule is parked. The lock is held.

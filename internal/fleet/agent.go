@@ -34,6 +34,8 @@ type Engine interface {
 	Used(rule int) (reads, fallbacks uint64)
 	// Behind says what is still under way from an earlier phase, "" where nothing is.
 	Behind() string
+	// Readmit asks [Agent.Admit] again for the connections that it has let go on without being enrolled.
+	Readmit()
 }
 
 // AgentConfig is what an agent is made of.
@@ -153,11 +155,10 @@ func (a *Agent) join(ctx context.Context) ([]phase.Phase, error) {
 		a.self.Rules[r.Name] = RuleState{Hash: a.Plan.Hash(i), Mark: Mark{-1, -1}}
 	}
 	began := a.Now()
-	state, err := a.store.Join(ctx, &a.self)
-	if err != nil {
+	if _, err := a.store.Join(ctx, &a.self); err != nil {
 		return nil, err
 	}
-	targets, err := a.begin(ctx, state.Targets)
+	targets, err := a.begin(ctx)
 	if err != nil {
 		return nil, errors.Join(err, a.store.Leave(context.WithoutCancel(ctx), a.self.ID))
 	}
@@ -173,7 +174,11 @@ func (a *Agent) join(ctx context.Context) ([]phase.Phase, error) {
 
 // begin gives a target for every rule, or says why there is none that can be followed. Rules without a
 // record are at legacy, if no name says otherwise.
-func (a *Agent) begin(ctx context.Context, targets map[string]Target) (map[string]Target, error) {
+func (a *Agent) begin(ctx context.Context) (map[string]Target, error) {
+	targets, err := a.notBehind(ctx)
+	if err != nil {
+		return nil, err
+	}
 	missing := make(map[string]string)
 	for i, r := range a.Plan.Rules {
 		t, ok := targets[r.Name]
@@ -187,18 +192,23 @@ func (a *Agent) begin(ctx context.Context, targets map[string]Target) (map[strin
 			return nil, fmt.Errorf("rekey: rule %s: the fleet is at %s with other templates, databases or strategy than this plan has; give this process the fleet's plan", r.Name, t.Phase)
 		}
 	}
-	if err := a.notBehind(ctx, targets); err != nil || len(missing) == 0 {
-		return targets, err
+	if len(missing) == 0 {
+		return targets, nil
 	}
 	return a.store.Found(ctx, rand.Text(), missing, a.Name)
 }
 
-// notBehind refuses targets that are older than what instances of the fleet have already reached: the
-// records were turned back, by an old snapshot or a replica that lagged.
-func (a *Agent) notBehind(ctx context.Context, targets map[string]Target) error {
+// notBehind reads the targets, and refuses those that are older than what instances of the fleet have already
+// reached: the records were turned back, by an old snapshot or a replica that lagged. The targets are read
+// after the instances, which go on meanwhile.
+func (a *Agent) notBehind(ctx context.Context) (map[string]Target, error) {
 	others, _, err := a.store.Instances(ctx)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	targets, err := a.store.Targets(ctx)
+	if err != nil {
+		return nil, err
 	}
 	for _, o := range others {
 		for rule, s := range o.Rules {
@@ -207,11 +217,11 @@ func (a *Agent) notBehind(ctx context.Context, targets map[string]Target) error 
 				continue
 			}
 			if !ok || t.Epoch != s.Epoch || t.Mark.Compare(s.Mark) < 0 {
-				return fmt.Errorf("rule %s: %w", rule, ErrRestore)
+				return nil, fmt.Errorf("rule %s: %w", rule, ErrRestore)
 			}
 		}
 	}
-	return nil
+	return targets, nil
 }
 
 // neverMoved makes sure that a rule without a record has never been anywhere but at legacy: no target

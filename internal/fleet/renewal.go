@@ -31,6 +31,8 @@ func (a *Agent) run(ctx context.Context) {
 		pause := a.Plan.Fleet.Renew
 		if err := a.renew(ctx); err != nil {
 			pause = retryPause
+		} else {
+			a.Engine.Readmit()
 		}
 		a.expire()
 		if left := a.remaining(); left > 0 {
