@@ -38,6 +38,9 @@ Without --execute it only counts them.`},
 // claimHelp is what --claim-shared-legacy says.
 const claimHelp = "your word that all legacy names are this environment's, although others have names in the database"
 
+// overcommitHelp is what --overcommit says.
+const overcommitHelp = "your word that the server's memory will do for copies that do not seem to fit"
+
 // sweepOptions are the flags of a sweep.
 type sweepOptions struct {
 	all          bool
@@ -46,6 +49,7 @@ type sweepOptions struct {
 	repair       bool
 	removeStrays bool
 	claim        bool
+	overcommit   bool
 	minIdle      time.Duration
 	tolerance    time.Duration
 	examples     int
@@ -81,6 +85,8 @@ is in this phase, and stays there until the sweep has ended.`,
 	switch kind {
 	case sweep.Purge:
 		f.BoolVar(&o.claim, "claim-shared-legacy", false, claimHelp)
+	case sweep.Backfill:
+		f.BoolVar(&o.overcommit, "overcommit", false, overcommitHelp)
 	case sweep.Verify:
 		f.BoolVar(&o.repair, "repair", false, "mend what differs")
 		f.DurationVar(&o.tolerance, "ttl-tolerance", 0, "how far apart two TTLs may be")
@@ -209,7 +215,7 @@ func (a *app) sweepRule(ctx context.Context, run func(context.Context, sweep.Opt
 	progress := a.newProgress()
 	result, err := run(ctx, sweep.Options{
 		Client: c, Plan: p, Rule: p.Rules[rule].Name, Kind: kind, Phase: at,
-		Execute: o.execute, Repair: o.repair, RemoveStrays: o.removeStrays, ClaimSharedLegacy: o.claim, MinIdle: o.minIdle, TTLTolerance: o.tolerance,
+		Execute: o.execute, Repair: o.repair, RemoveStrays: o.removeStrays, ClaimSharedLegacy: o.claim, Overcommit: o.overcommit, MinIdle: o.minIdle, TTLTolerance: o.tolerance,
 		Examples: examples(o.examples), OnProgress: progress.report,
 	})
 	if err != nil {

@@ -36,6 +36,7 @@ type walkOptions struct {
 	purge        bool
 	removeStrays bool
 	claim        bool
+	overcommit   bool
 }
 
 // addFlags adds the flags that all three have.
@@ -58,7 +59,7 @@ func (o *walkOptions) options(f *fleetTarget, now *control.Status, observe func(
 	}
 	out := control.Options{
 		Client: f.store.Client(), Owner: owner(), TakeOver: o.takeOver, NoInstances: o.noInstances, Soak: o.soak, Forget: forget,
-		AllowStranger: o.strangers, Monitor: o.monitor, Purge: o.purge, RemoveStrays: o.removeStrays, ClaimSharedLegacy: o.claim,
+		AllowStranger: o.strangers, Monitor: o.monitor, Purge: o.purge, RemoveStrays: o.removeStrays, ClaimSharedLegacy: o.claim, Overcommit: o.overcommit,
 		Patience: o.wait, Progress: observe,
 	}
 	if o.wait == 0 {

@@ -57,6 +57,7 @@ func (o *walkOptions) addGateFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&o.purge, "purge", false, "remove target keys that an earlier try left, where a step wants none")
 	f.BoolVar(&o.claim, "claim-shared-legacy", false, claimHelp)
+	f.BoolVar(&o.overcommit, "overcommit", false, overcommitHelp)
 	f.StringSliceVar(&o.skip, "skip", nil, "leave out a gate that a step is safe without: verified or quiet")
 	completeFlag(cmd, "skip", cobra.FixedCompletions(skippable(), cobra.ShellCompDirectiveNoFileComp))
 }

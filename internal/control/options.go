@@ -49,6 +49,9 @@ type Options struct {
 	RemoveStrays bool
 	// ClaimSharedLegacy is the operator's word that the legacy names are all this environment's.
 	ClaimSharedLegacy bool
+	// Overcommit is the operator's word that the server's memory will do for the copies of a backfill that do
+	// not seem to fit.
+	Overcommit bool
 	// Patience is how long something that goes away by itself is waited for: an instance that has not
 	// reached the target, a replica, a server that does not answer. Less than 0: not at all.
 	Patience time.Duration

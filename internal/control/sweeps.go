@@ -102,6 +102,7 @@ func (c *Controller) sweepFor(rule string, at phase.Phase, gate phase.Gate) (swe
 	o := sweep.Options{Rule: rule, Kind: kind, Phase: at, OnProgress: func(p sweep.Progress) {
 		c.tell(Event{Kind: Sweeping, Rule: rule, From: at, Gate: gate.String(), Sweep: &p})
 	}}
+	o.Overcommit = c.Overcommit && kind == sweep.Backfill
 	switch gate {
 	case phase.NoTarget:
 		o.Execute, o.ClaimSharedLegacy = c.Purge, c.ClaimSharedLegacy

@@ -22,9 +22,28 @@ import (
 //
 // In guard the same COPY would leave a P that the phase beside it, legacy, does not know of; in settled an L without P is
 // what eviction has left, a miss that must not come back. So neither is allowed.
-type backfill struct{ *run }
+//
+// It begins only where the copies will fit into the server's memory ([budget]).
+type backfill struct {
+	*run
+	budget budget
+}
 
-func (j *backfill) passes() []pass { return []pass{{legacySide, j.page}} }
+func (j *backfill) look(ctx context.Context, links []*link) (err error) {
+	j.budget, err = j.budgeted(ctx, links)
+	return err
+}
+
+func (j *backfill) passes() []pass {
+	if j.budget.refuse != "" {
+		return nil
+	}
+	return []pass{{legacySide, j.page}}
+}
+
+func (j *backfill) ended(ctx context.Context, control *link) error {
+	return j.outcome(ctx, control, j.budget)
+}
 
 func (j *backfill) page(ctx context.Context, l *link, keys []key) error {
 	return j.each(ctx, l, keys,
@@ -45,6 +64,9 @@ func (r *run) copied(l *link) func(key, int64, error) error {
 }
 
 func (j *backfill) prove(phase.Gate) (bool, string) {
+	if j.budget.refuse != "" {
+		return false, j.budget.refuse
+	}
 	if n := j.result.Problems[Uncopyable]; n > 0 {
 		return false, fmt.Sprintf("%d keys are of a type that the server cannot copy; move the rule with strategy: move, or remove them", n)
 	}

@@ -43,6 +43,9 @@ type Options struct {
 	// ClaimSharedLegacy is the operator's word that the legacy names are all this environment's, although others have names
 	// in the same database. Without it purge proves nothing there; see [Foreign].
 	ClaimSharedLegacy bool
+	// Overcommit is the operator's word that the server's memory will do for the copies of a backfill that do not seem to
+	// fit. Without it such a backfill does not begin.
+	Overcommit bool
 	// MinIdle makes cleanup keep, and name, legacy keys that were used within this time; whole seconds. 0: not looked at.
 	MinIdle time.Duration
 	// TTLTolerance is how far apart the two expiry times of a key may be for verify; 0: to the millisecond.
@@ -73,6 +76,8 @@ func (o Options) withDefaults() (Options, error) {
 		return fail("only cleanup removes strays")
 	case o.ClaimSharedLegacy && o.Kind != Purge:
 		return fail("only purge, before the first step with a gate, claims legacy names")
+	case o.Overcommit && o.Kind != Backfill:
+		return fail("only backfill makes copies that may not fit")
 	}
 	if o.Page == 0 {
 		o.Page = DefaultPage

@@ -122,7 +122,7 @@ func (r *run) job() job {
 	case Purge:
 		return &purge{run: r}
 	case Backfill:
-		return &backfill{r}
+		return &backfill{run: r}
 	case Verify:
 		return newVerify(r)
 	case Reverse:
@@ -174,6 +174,13 @@ func (r *run) sweep(ctx, work context.Context, links []*link) error {
 			if err := r.walk(ctx, work, l, p); err != nil {
 				return err
 			}
+		}
+	}
+	if p, ok := j.(interface {
+		ended(ctx context.Context, control *link) error
+	}); ok {
+		if err := p.ended(work, control); err != nil {
+			return err
 		}
 	}
 	for _, g := range r.Kind.Gates(r.strategy, r.Phase) {
