@@ -13,7 +13,7 @@ var (
 	// ErrClosed says that the instance was closed.
 	ErrClosed = errors.New("rekey: closed")
 	// ErrOptions says that Open did not get exactly one source of phases.
-	ErrOptions = errors.New("rekey: give Open exactly one of WithPhases, WithFlags and WithSource")
+	ErrOptions = errors.New("rekey: give Open exactly one of WithPhases, WithFlags, WithSource and WithFleet")
 	// ErrNotFlags says that ReloadFlags was called on an instance whose phases are not chosen by
 	// flags.
 	ErrNotFlags = errors.New("rekey: phases are not chosen by flags")
