@@ -20,7 +20,7 @@ type conns struct {
 	// not the caller's; it calls settled when it has done something about it.
 	crowded func()
 	// gone is told of closed connections that the fleet's records know; nil: nobody.
-	gone func(id int64)
+	gone func(entry string)
 
 	mu       sync.Mutex
 	done     bool
@@ -36,10 +36,9 @@ const maxStray = 256
 // liveConn is an open connection.
 type liveConn struct {
 	open opener
-	// In a fleet: whether it was admitted, with which CLIENT ID, and whether the fleet's records know it.
+	// In a fleet: whether it was admitted, and how it stands in the fleet's records; "": it does not.
 	admitted bool
-	id       int64
-	enrolled bool
+	entry    string
 }
 
 // strayConn is a connection that was closed with replies outstanding.
@@ -71,8 +70,8 @@ func (c *conns) closed(conn *intercept.Conn, oldest uint64) {
 	defer c.mu.Unlock()
 	live := c.live[conn]
 	delete(c.live, conn)
-	if live != nil && live.enrolled && c.gone != nil {
-		c.gone(live.id)
+	if live != nil && live.entry != "" && c.gone != nil {
+		c.gone(live.entry)
 	}
 	if oldest == intercept.Never || c.done || live == nil {
 		return
@@ -129,25 +128,24 @@ func (c *conns) unknown() (out []*intercept.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn, live := range c.live {
-		if live.admitted && !live.enrolled {
+		if live.admitted && live.entry == "" {
 			out = append(out, conn)
 		}
 	}
 	return out
 }
 
-// enroll notes that the fleet's records know a connection now, or has it taken off them again where it was
+// enter notes that the fleet's records know a connection now, or has it taken off them again where it was
 // closed meanwhile.
-func (c *conns) enroll(conn *intercept.Conn) {
-	id, _ := conn.Identity()
+func (c *conns) enter(conn *intercept.Conn, entry string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if live := c.live[conn]; live != nil {
-		live.id, live.enrolled = id, true
+		live.entry = entry
 		return
 	}
 	if c.gone != nil {
-		c.gone(id)
+		c.gone(entry)
 	}
 }
 

@@ -119,12 +119,12 @@ func (e fleetEngine) Readmit() {
 	r := e.r
 	for _, conn := range r.conns.unknown() {
 		id, _ := conn.Identity()
-		enrolled, err := r.agent.Admit(id)
+		entry, err := r.agent.Admit(id)
 		if err != nil {
 			return // the next renewal asks again
 		}
-		if enrolled {
-			r.conns.enroll(conn)
+		if entry != "" {
+			r.conns.enter(conn, entry)
 		}
 	}
 }
@@ -154,14 +154,14 @@ func (r *Rekey) cutStray(ctx context.Context) error {
 
 // admit asks the fleet for a connection before its first command.
 func (r *Rekey) admit(live *liveConn, id int64) error {
-	enrolled, err := r.agent.Admit(id)
+	entry, err := r.agent.Admit(id)
 	if err != nil {
 		return err
 	}
 	r.conns.mu.Lock()
 	defer r.conns.mu.Unlock()
-	live.admitted, live.id, live.enrolled = true, id, enrolled
-	if !enrolled && !r.allParked() {
+	live.admitted, live.entry = true, entry
+	if entry == "" && !r.allParked() {
 		return fmt.Errorf("%w: this connection is not in the fleet's records, and a rule is on its way", fleet.ErrLeaseLost)
 	}
 	return nil

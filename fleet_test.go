@@ -3,6 +3,7 @@ package rekey_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ type aFleet struct {
 
 func newFleet(t *testing.T) *aFleet {
 	t.Helper()
-	server := redistest.Start(t)
+	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync no"))
 	text := `
 version: 1
 environment: test
@@ -361,4 +362,24 @@ func TestALostInstanceOpensNoConnection(t *testing.T) {
 	if n := f.bare.Exists(ctx, "s:1", "cw:test:s:1").Val(); n != 2 {
 		t.Errorf("%d copies in dual", n)
 	}
+}
+
+// TestAConnectionIsOfTheServersRun: CLIENT IDs begin anew when the server does, and the connection by which an
+// instance reaches its records may not have noticed yet. A connection that is entered under the run before
+// would be closed by nobody.
+func TestAConnectionIsOfTheServersRun(t *testing.T) {
+	f, ctx := newFleet(t), t.Context()
+	_, rdb := f.member("one")
+	f.must(rdb.Set(ctx, "s:1", "v", 0).Err())
+	f.server.Restart()
+	f.must(f.bare.Set(ctx, "s:2", "v", 0).Err())
+	redistest.WaitFor(t, fleetWithin, func() bool { return rdb.Set(ctx, "s:1", "v", 0).Err() == nil })
+	run, err := fleet.RunID(ctx, f.bare)
+	f.must(err)
+	redistest.WaitFor(t, fleetWithin, func() bool {
+		all, _, err := f.store.Instances(ctx)
+		f.must(err)
+		id := rdb.ClientID(ctx).Val()
+		return len(all) == 1 && f.bare.SIsMember(ctx, f.store.Keys().Conns(all[0].ID), fmt.Sprintf("%s:%d", run, id)).Val()
+	})
 }

@@ -164,7 +164,7 @@ func TestConnectionsOfAnotherRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	dead := w.join("dead", record(shortLease))
-	if err := w.store.Admit(t.Context(), dead.id, "anotherrun:"+itoa(id), false); err != nil {
+	if err := w.client.SAdd(t.Context(), w.store.Keys().Conns(dead.id), "anotherrun:"+itoa(id)).Err(); err != nil {
 		t.Fatal(err)
 	}
 	dead.kill()

@@ -393,13 +393,7 @@ func (s *sim) connect() *redis.Conn {
 	if err != nil {
 		s.w.t.Fatal(err)
 	}
-	info, err := conn.Info(ctx, "server").Result()
-	if err != nil {
-		s.w.t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(info, "run_id:")
-	run, _, _ := strings.Cut(rest, "\r\n")
-	if err := s.w.store.Admit(ctx, s.id, fmt.Sprintf("%s:%d", run, id), false); err != nil {
+	if _, err := s.w.store.Admit(ctx, s.id, id, false); err != nil {
 		s.w.t.Fatal(err)
 	}
 	return conn

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/classwaves/rekey/phase"
@@ -14,41 +13,41 @@ import (
 func newID() string { return rand.Text() }
 
 // Admit enters a connection, by its CLIENT ID, into the instance's record before it carries a command.
-// enrolled is false for one that may go on without, because nothing moves. It must be closed before a rule
+// conn is how it stands there, "" for one that may go on without, because nothing moves. Such a one must be closed before a rule
 // leaves its parking, and nobody can do so for an instance that is lost: an audit holds the fleet up as long as
 // there is one. So none is opened any more when the lease has run out, unless the server itself says that
 // nothing has moved.
-func (a *Agent) Admit(client int64) (enrolled bool, err error) {
+func (a *Agent) Admit(client int64) (conn string, err error) {
 	a.mu.Lock()
 	id, parked, shut := a.self.ID, a.parked(), a.shut
 	a.mu.Unlock()
 	if shut && !parked {
-		return false, errNotRenewed
+		return "", errNotRenewed
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), a.Plan.Fleet.Renew)
 	defer cancel()
 	if client == 0 {
 		if parked && a.unmoved(ctx) {
-			return false, nil
+			return "", nil
 		}
-		return false, fmt.Errorf("%w: the server does not tell the CLIENT ID of this connection, by which it could be closed if this instance were lost; its user needs +client|id", ErrLeaseLost)
+		return "", fmt.Errorf("%w: the server does not tell the CLIENT ID of this connection, by which it could be closed if this instance were lost; its user needs +client|id", ErrLeaseLost)
 	}
-	err = a.store.Admit(ctx, id, a.connection(client), !parked)
+	conn, err = a.store.Admit(ctx, id, client, !parked)
 	switch {
 	case err == nil:
-		return true, nil
+		return conn, nil
 	case errors.Is(err, ErrLeaseLost):
-		return false, errNotRenewed
+		return "", errNotRenewed
 	case errors.Is(err, ErrNoRecord):
 		a.wakeUp() // it joins again, or finds that the records are lost
 		if parked && a.lost(ctx) {
-			return false, nil
+			return "", nil
 		}
-		return false, fmt.Errorf("%w: this instance was taken for dead and joins the fleet again; try again", ErrLeaseLost)
+		return "", fmt.Errorf("%w: this instance was taken for dead and joins the fleet again; try again", ErrLeaseLost)
 	case parked && a.unmoved(ctx):
-		return false, nil
+		return "", nil
 	}
-	return false, fmt.Errorf("%w: this connection could not be admitted: %w", ErrLeaseLost, err)
+	return "", fmt.Errorf("%w: this connection could not be admitted: %w", ErrLeaseLost, err)
 }
 
 var errNotRenewed = fmt.Errorf("%w: this connection is not admitted before the lease is renewed", ErrLeaseLost)
@@ -89,16 +88,11 @@ func (a *Agent) lost(ctx context.Context) bool {
 	return err == nil && len(targets) == 0
 }
 
-// connection is how a connection is named in the records. A CLIENT ID belongs to one run of a server.
-func (a *Agent) connection(client int64) string {
-	return *a.runID.Load() + ":" + strconv.FormatInt(client, 10)
-}
-
 // Closed tells that a connection which was admitted is gone.
-func (a *Agent) Closed(client int64) {
+func (a *Agent) Closed(conn string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.gone = append(a.gone, a.connection(client))
+	a.gone = append(a.gone, conn)
 }
 
 // LeaseAge is how long ago the renewal in force was begun.

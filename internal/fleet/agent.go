@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -34,7 +33,7 @@ type Engine interface {
 	Used(rule int) (reads, fallbacks uint64)
 	// Behind says what is still under way from an earlier phase, "" where nothing is.
 	Behind() string
-	// Readmit asks [Agent.Admit] again for the connections that it has let go on without being enrolled.
+	// Readmit asks [Agent.Admit] again for the connections that went on without being in the records.
 	Readmit()
 }
 
@@ -53,7 +52,6 @@ type AgentConfig struct {
 type Agent struct {
 	AgentConfig
 	store *Store
-	runID atomic.Pointer[string] // of the server, for the names of connections
 	wake  chan struct{}
 	stop  context.CancelFunc
 	work  sync.WaitGroup
@@ -89,7 +87,6 @@ func JoinAgent(ctx context.Context, c AgentConfig) (*Agent, []phase.Phase, error
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	a := &Agent{AgentConfig: c, wake: make(chan struct{}, 1), stop: func() {}}
-	o.OnConnect = a.greet
 	o.ReadTimeout, o.WriteTimeout, o.DialTimeout = c.Plan.Fleet.Renew, c.Plan.Fleet.Renew, c.Plan.Fleet.Renew
 	o.ContextTimeoutEnabled = true
 	a.store = NewStore(c.Plan, Client(o, c.Plan.Databases[0]))
@@ -106,16 +103,6 @@ func (a *Agent) Start() {
 	a.stop = stop
 	a.work.Go(func() { a.listen(ctx) })
 	a.work.Go(func() { a.run(ctx) })
-}
-
-// greet learns which server a connection of the agent leads to.
-func (a *Agent) greet(ctx context.Context, cn *redis.Conn) error {
-	id, err := RunID(ctx, cn)
-	if err != nil {
-		return err
-	}
-	a.runID.Store(&id)
-	return nil
 }
 
 // RunID gives the run id of a server. A server that does not tell it (an embedded one, or a user without

@@ -138,23 +138,28 @@ func (s *Store) Leave(ctx context.Context, id string) error {
 // ErrLeaseLost says that a lease has run out.
 var ErrLeaseLost = errors.New("rekey: lease lost")
 
-// Admit enters a connection into the record of an instance. leased says that the instance has rules
-// that are not parked: then its lease must not have run out.
-func (s *Store) Admit(ctx context.Context, id, conn string, leased bool) error {
+// Admit enters a connection, by its CLIENT ID, into the record of an instance, and gives it as it stands there:
+// "run id of the server:CLIENT ID". leased says that the instance has rules that are not parked: then its
+// lease must not have run out.
+func (s *Store) Admit(ctx context.Context, id string, client int64, leased bool) (conn string, err error) {
 	want := "record"
 	if leased {
 		want = "lease"
 	}
-	n, err := admitScript.Run(ctx, s.client, []string{s.keys.Fleet(), s.keys.Conns(id)}, id, conn, want).Int()
-	switch {
-	case err != nil:
-		return fmt.Errorf("rekey: admit a connection: %w", err)
-	case n == 0:
-		return ErrNoRecord
-	case n < 0:
-		return ErrLeaseLost
+	reply, err := admitScript.Run(ctx, s.client, []string{s.keys.Fleet(), s.keys.Conns(id)}, id, client, want).Result()
+	if err != nil {
+		return "", fmt.Errorf("rekey: admit a connection: %w", err)
 	}
-	return nil
+	switch v := reply.(type) {
+	case string:
+		return v, nil
+	case int64:
+		if v < 0 {
+			return "", ErrLeaseLost
+		}
+		return "", ErrNoRecord
+	}
+	return "", errReply
 }
 
 // Found makes the targets of rules that have none: every rule in hashes begins at legacy. It gives all
