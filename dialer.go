@@ -64,7 +64,14 @@ func (r *Rekey) dial(ctx context.Context, open func(context.Context) (net.Conn, 
 	if err != nil {
 		return nil, fmt.Errorf("rekey: dial: %w", err)
 	}
-	live, hooks := &liveConn{open: open}, intercept.Hooks{Closed: r.conns.closed}
+	live, hooks := &liveConn{open: open}, intercept.Hooks{
+		Closed: r.conns.closed,
+		Unblock: func(ctx context.Context, c *intercept.Conn) error {
+			id, login := c.Identity()
+			_, err := unblock(ctx, open, login, id, "ERROR")
+			return err
+		},
+	}
 	if r.agent != nil {
 		hooks.Admit = func(id int64) error { return r.admit(live, id) }
 	}

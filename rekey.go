@@ -257,7 +257,7 @@ func (r *Rekey) interrupt(conn *intercept.Conn, open opener) {
 			return
 		}
 		_, login := conn.Identity()
-		ended, err := unblock(r.ctx, open, login, id)
+		ended, err := unblock(r.ctx, open, login, id, "TIMEOUT")
 		conn.Interrupted(ended || err != nil)
 		if err != nil && r.ctx.Err() == nil {
 			r.log.Warn("a blocking command of an earlier phase goes on until its own end", "error", err)

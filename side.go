@@ -72,9 +72,9 @@ func roundTrip(conn net.Conn, reader *bufio.Reader, request []byte) (resp.Value,
 }
 
 // unblock ends what the server waits for on a connection, so that its command goes on under the
-// phases of now. ended is false when the server did not wait.
-func unblock(ctx context.Context, open opener, login []byte, id int64) (ended bool, err error) {
-	v, err := onSide(ctx, open, login, "CLIENT", "UNBLOCK", strconv.FormatInt(id, 10), "TIMEOUT")
+// phases of now (TIMEOUT) or its client is told (ERROR). ended is false when the server did not wait.
+func unblock(ctx context.Context, open opener, login []byte, id int64, how string) (ended bool, err error) {
+	v, err := onSide(ctx, open, login, "CLIENT", "UNBLOCK", strconv.FormatInt(id, 10), how)
 	return v.Int == 1, err
 }
 

@@ -246,8 +246,7 @@ func (d *driver) await() error {
 	case b := <-d.fromServer:
 		return d.server(b)
 	case <-tick:
-		d.session.Tick()
-		return d.took(nil)
+		return d.took(d.session.Tick())
 	case <-limit.C:
 		return errors.New("no reply")
 	}

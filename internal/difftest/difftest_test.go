@@ -47,19 +47,7 @@ func fromEnvironment(t testing.TB, name string, otherwise uint64) uint64 {
 // by side, until its time is over and every call was sent in every way.
 func TestSequences(t *testing.T) {
 	w := newWorld(t)
-	base := baseSeed(t)
-	all := pairs()
-	total := newCounts()
-	share := budget(t) / time.Duration(len(all))
-	for p, a := range all {
-		t.Run(a.String(), func(t *testing.T) {
-			began := time.Now()
-			for i := 0; i < leastSequences || time.Since(began) < share; i++ {
-				w.random(t, base, p, i, all, total)
-			}
-		})
-	}
-	t.Logf("%d sequences, %d steps, %d transactions sent again", total.sequences, total.steps, total.abortedAgain)
+	total := w.sequences(t, leastSequences, budget(t))
 	for name, known := range w.known {
 		c, ok := command.Lookup(asArgs(name))
 		if !known || !ok || !c.TakesKeys() || uncovered[c.Name] != "" || c.Name != name {
@@ -69,6 +57,24 @@ func TestSequences(t *testing.T) {
 			t.Errorf("%s succeeded %d times and failed %d times, want both at least once", name, total.succeeded[name], total.failed[name])
 		}
 	}
+}
+
+// sequences runs random sequences in every pair of phases, least of them at least in each.
+func (w *world) sequences(t *testing.T, least int, budget time.Duration) *counts {
+	base := baseSeed(t)
+	all := pairs()
+	total := newCounts()
+	share := budget / time.Duration(len(all))
+	for p, a := range all {
+		t.Run(a.String(), func(t *testing.T) {
+			began := time.Now()
+			for i := 0; i < least || time.Since(began) < share; i++ {
+				w.random(t, base, p, i, all, total)
+			}
+		})
+	}
+	t.Logf("%d sequences, %d steps, %d transactions sent again", total.sequences, total.steps, total.abortedAgain)
+	return total
 }
 
 // leastSequences is how many sequences each pair of phases gets, however slow the machine is:
@@ -82,7 +88,7 @@ func (w *world) random(t *testing.T, base uint64, p, i int, all []pair, c *count
 	s := setting{
 		a: all[p], b: all[rng.IntN(len(all))],
 		protos: [2]int{2 + rng.IntN(2), 2 + rng.IntN(2)},
-		load:   rng.Uint64(), twoCopies: rng.IntN(2) == 0,
+		load:   rng.Uint64(), twoCopies: rng.IntN(2) == 0, connect: w.connect,
 	}
 	s.vectors = w.known["vadd"] && s.a.copiesNothing() && s.b.copiesNothing()
 	steps := newGenerator(w, base, s.vectors).sequence(rng, i*len(all)+p)

@@ -46,12 +46,6 @@ func dialBare(t testing.TB, s *redistest.Server) net.Conn {
 	return conn
 }
 
-// dialEngine opens a connection with rules of its own, as another instance would.
-func dialEngine(t testing.TB, s *redistest.Server, rules *intercept.Rules) *wire {
-	t.Helper()
-	return newWire(newEngine(dialBare(t, s), rules))
-}
-
 func newEngine(conn net.Conn, rules *intercept.Rules) net.Conn {
 	return intercept.NewConn(conn, rules, intercept.Hooks{})
 }

@@ -3,6 +3,7 @@ package difftest
 import (
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,6 +25,8 @@ type setting struct {
 	wrong     bool // the side that is compared is wrong on purpose
 	// dial opens connection i of the side that is compared with the bare server; nil: the engine.
 	dial func(i int) peer
+	// connect opens a connection of the engine with rules; nil: the engine alone, in front of the server.
+	connect func(rules *intercept.Rules) net.Conn
 }
 
 // within bounds the wait for what must come. From a side that is wrong on purpose it may never come.
@@ -146,7 +149,11 @@ func (w *world) begin(s setting, c *counts) (*run, error) {
 			r.other[i] = s.dial(i)
 		} else {
 			r.rules[i] = w.rules(s.a.phases[i], s.b.phases[i])
-			engine := dialEngine(w.t, w.engine, r.rules[i])
+			connect := s.connect
+			if connect == nil {
+				connect = func(rules *intercept.Rules) net.Conn { return newEngine(dialBare(w.t, w.engine), rules) }
+			}
+			engine := newWire(connect(r.rules[i]))
 			engine.within = s.within()
 			r.other[i] = engine
 		}

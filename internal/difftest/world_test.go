@@ -2,6 +2,7 @@ package difftest
 
 import (
 	"math/rand/v2"
+	"net"
 	"strings"
 	"testing"
 
@@ -20,6 +21,7 @@ type world struct {
 	known                  map[string]bool // commands of the server
 	payloads               map[byte]string
 	set                    *keyname.Set
+	connect                func(*intercept.Rules) net.Conn // as in setting
 }
 
 // fixtureDB is the database in which each server keeps the fixtures to copy from.

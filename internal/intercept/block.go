@@ -234,7 +234,7 @@ func (s *Session) waitNative(rc *rewrite.Command) {
 		s.lines.Command(rc)
 	}
 	if e := s.transact(b.command, rc, b.raw); e != nil {
-		e.block, e.mute = true, b.mute
+		e.block, e.waits, e.mute = true, true, b.mute
 		e.after = s.polled
 	}
 }
@@ -254,6 +254,8 @@ func (s *Session) polled() {
 	case !b.empty:
 		s.block = nil
 		s.unstall()
+	case s.leaving:
+		s.endTry([]byte(errUnblocked))
 	case b.native && s.unblocking && (b.end.IsZero() || s.now().Before(b.end)):
 		s.unblocking = false
 		s.try()
@@ -292,14 +294,15 @@ func (s *Session) Wake() (time.Time, bool) {
 	return s.block.next, true
 }
 
-// Tick tells the session that the time of Wake has come.
-func (s *Session) Tick() {
+// Tick tells the session that the time of Wake has come. The error is that of [Session.Client].
+func (s *Session) Tick() error {
 	if s.block == nil || s.block.next.IsZero() || s.err != nil {
-		return
+		return s.err
 	}
 	s.table = s.rules.Table()
 	s.try()
 	s.pump()
+	return s.err
 }
 
 // Interrupt asks for the end of what the server waits for under phases that hold no

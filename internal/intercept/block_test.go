@@ -29,7 +29,9 @@ func TestPhaseChangesBetweenLookAndTry(t *testing.T) {
 		t.Fatal("the session does not want to try again")
 	}
 	clock = wake
-	s.Tick()
+	if err := s.Tick(); err != nil {
+		t.Fatal(err)
+	}
 	server.serve("*2\r\n$11\r\ncw:test:a:q\r\n$1\r\nv\r\n")
 	if got, want := server.toClient, "*2\r\n$3\r\na:q\r\n$1\r\nv\r\n"; got != want {
 		t.Fatalf("BLPOP: got %q, want %q", got, want)

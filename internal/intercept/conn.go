@@ -1,6 +1,7 @@
 package intercept
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -30,6 +31,7 @@ type Conn struct {
 	set      time.Time // the read deadline of the connection under it
 	err      error     // of the session or of a write
 	closed   bool
+	room     sync.Cond // something was taken off; its lock is mu
 }
 
 // Hooks are how a connection reports to its instance. All may be nil.
@@ -40,12 +42,16 @@ type Hooks struct {
 	// Admit is called once with the connection's CLIENT ID, 0 where the server does not tell
 	// it, before the first command of the application. An error ends the connection.
 	Admit func(id int64) error
+	// Unblock ends what the server waits for on the connection, as CLIENT UNBLOCK ID ERROR
+	// does. It has to be asked on another one.
+	Unblock func(ctx context.Context, c *Conn) error
 }
 
 // NewConn puts a session on a connection to a server.
 func NewConn(base net.Conn, rules *Rules, hooks Hooks) *Conn {
 	c := &Conn{Conn: base, hooks: hooks, session: NewSession(rules, time.Now)}
 	c.session.admission = hooks.Admit != nil
+	c.room.L = &c.mu
 	return c
 }
 
@@ -81,8 +87,12 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// goOnWithin bounds how long a Write reads in the place of a reader.
-const goOnWithin = time.Second
+// Bounds of what a Write reads in the place of a reader: how long, and how many bytes may wait
+// for the reader then.
+const (
+	goOnWithin = time.Second
+	maxAhead   = 1 << 20
+)
 
 // goOn reads what the session waits for before it takes more commands, if nobody else is
 // reading: an application may write for ever without a look at the replies, and what it
@@ -101,7 +111,7 @@ func (c *Conn) goOn() {
 			c.admit(id)
 			continue
 		}
-		if c.err != nil || !c.session.Halted() {
+		if c.err != nil || !c.session.Halted() || len(c.out)-c.outFrom > maxAhead {
 			c.mu.Unlock()
 			return
 		}
@@ -187,6 +197,7 @@ func (c *Conn) drain(first []byte) error {
 		if err != nil && c.err == nil {
 			c.err = err
 		}
+		c.room.Broadcast()
 	}
 }
 
@@ -202,6 +213,7 @@ func (c *Conn) fail(err error) {
 	if c.err == nil {
 		c.err = fmt.Errorf("%w: %w", errEnded, err)
 	}
+	c.room.Broadcast()
 	c.mu.Unlock()
 	c.wake()
 }
@@ -231,6 +243,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 			if c.outFrom == len(c.out) && cap(c.out) > maxKept {
 				c.out, c.outFrom = nil, 0
 			}
+			c.room.Broadcast()
 			c.mu.Unlock()
 			return n, nil
 		}
@@ -278,6 +291,7 @@ func (c *Conn) arm(wake time.Time, waits bool) {
 // it is, in the reader's own memory.
 func (c *Conn) received(p []byte, n int) (int, error) {
 	c.mu.Lock()
+	c.room.Broadcast()
 	err := c.session.Server(p[:n])
 	toServer, toClient := c.session.Output()
 	c.enqueue(toServer, false)
@@ -310,6 +324,7 @@ func (c *Conn) readFailed(err error) (again bool, _ error) {
 		if c.err == nil {
 			c.err = err
 		}
+		c.room.Broadcast()
 		return c.outFrom < len(c.out), c.err
 	}
 	now := time.Now()
@@ -318,12 +333,18 @@ func (c *Conn) readFailed(err error) (again bool, _ error) {
 		return false, err
 	}
 	if wake, waits := c.session.Wake(); waits && !now.Before(wake) {
-		c.session.Tick()
+		ended := c.session.Tick()
 		toServer, toClient := c.session.Output()
 		c.give(toClient)
 		c.enqueue(toServer, false)
-		err := c.drain(nil)
-		return err == nil, err
+		c.room.Broadcast()
+		if err := c.drain(nil); err != nil {
+			return false, err
+		}
+		if ended != nil {
+			c.fail(ended)
+		}
+		return true, nil
 	}
 	c.mu.Unlock()
 	return true, nil
@@ -333,6 +354,7 @@ func (c *Conn) readFailed(err error) (again bool, _ error) {
 func (c *Conn) admit(id int64) {
 	err := c.hooks.Admit(id)
 	c.mu.Lock()
+	c.room.Broadcast()
 	failed := c.session.Admitted(err)
 	toServer, toClient := c.session.Output()
 	c.give(toClient)
@@ -374,6 +396,7 @@ func (c *Conn) Close() error {
 	if c.err == nil {
 		c.err = net.ErrClosed
 	}
+	c.room.Broadcast()
 	oldest := c.session.Oldest()
 	c.mu.Unlock()
 	if c.hooks.Closed != nil {

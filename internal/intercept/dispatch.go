@@ -23,17 +23,20 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 		}
 		switch {
 		case c == nil, c == denied && s.current().legacy: // the server says what it thinks of it
+			s.classes[command.ClassNone]++
 			s.pass(raw)
 			return true
 		case c == denied:
+			s.classes[command.ClassNone]++
 			s.refuse(-1, ReasonUnknown, "rekey: the command "+printable(args[0])+" is not known, and the server does not tell this user what it does")
 			return true
 		}
 	}
 	use := c.Use(args)
+	taken := true
 	switch use.Class {
 	case command.ClassSession:
-		return s.state(c, raw, args)
+		taken = s.state(c, raw, args)
 	case command.ClassNone:
 		s.pass(raw)
 	case command.ClassKeyspace:
@@ -41,9 +44,12 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 	case command.ClassRefuse:
 		s.dangerous(c, use, raw, args)
 	default:
-		return s.keyed(c, use, raw, args)
+		taken = s.keyed(c, use, raw, args)
 	}
-	return true
+	if taken {
+		s.classes[use.Class]++
+	}
+	return taken
 }
 
 // pass sends a command as it is; its reply passes as it is.
@@ -134,7 +140,7 @@ func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args []
 	if !s.resolve(c, args) {
 		e := s.pass(raw)
 		if use.Block > 0 && s.multi == nil {
-			e.version = Never // it may wait for ever, and concerns no rule
+			e.version, e.waits = Never, true // it may wait for ever, and concerns no rule
 		}
 		return true
 	}

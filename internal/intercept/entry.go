@@ -47,6 +47,7 @@ type entry struct {
 	names   names
 	// block: the command may wait on the server, or is tried until it has something.
 	block   bool
+	waits   bool // the server itself may wait with the reply
 	txn     bool
 	table   *Table // by which names of a reply are shown
 	multi   *multi // of a command inside MULTI, and of EXEC

@@ -77,6 +77,10 @@ type Session struct {
 	// ending: no more commands are read, and err follows when all replies have come.
 	ending error
 	err    error
+	// leaving: see Leave.
+	leaving bool
+
+	classes [classes]uint64 // commands of the client by class
 }
 
 // verbatim is a prefix of the bytes at hand that passes as it is, so that nothing is
@@ -157,6 +161,7 @@ func (s *Session) pump() {
 		}
 		s.inFrom += s.scan.Len()
 	}
+	s.left()
 	switch {
 	case s.inFrom == len(s.in):
 		s.in, s.inFrom = s.in[:0], 0

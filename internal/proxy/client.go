@@ -1,0 +1,343 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"github.com/classwaves/rekey/internal/intercept"
+)
+
+// client is one client of the proxy. Two goroutines copy: serve from the client to the server,
+// replies back. The times are of the proxy's watch, in nanoseconds; 0: not now.
+type client struct {
+	p        *Proxy
+	conn     net.Conn
+	listener string
+	began    time.Time
+
+	up     atomic.Pointer[intercept.Conn] // nil before the first byte
+	server atomic.Pointer[string]         // what it is connected to
+
+	in, out                atomic.Int64 // bytes
+	active, begun, writing atomic.Int64
+	throttled, replied     atomic.Int64
+	memory                 int64 // of the proxy's, as it was counted last
+	ending                 atomic.Uint32
+	draining               atomic.Pointer[context.Context]
+}
+
+// Times of a client's beginning and end.
+const (
+	handshakeWithin = 10 * time.Second
+	dialWithin      = 10 * time.Second
+	// lingerWithin is how long a client may take to close its half behind ours. A connection that is
+	// closed with bytes of the client unread is reset, and a reset takes back replies that are on
+	// their way.
+	lingerWithin = time.Second
+	// halfWithin is how long the commands of a client may take that has closed its half.
+	halfWithin = 5 * time.Second
+	// unblockPause is between two tries to end what the server waits for.
+	unblockPause = 20 * time.Millisecond
+)
+
+var past = time.Unix(1, 0)
+
+// serve serves the client to its end.
+func (c *client) serve() {
+	defer c.p.gone(c)
+	defer c.close()
+	c.active.Store(c.began.UnixNano())
+	if !c.handshake() {
+		return
+	}
+	var buf buffer
+	n, err := c.conn.Read(buf.bytes())
+	if n == 0 {
+		c.readEnded(err)
+		return
+	}
+	if !c.open() {
+		return
+	}
+	defer c.account(0)
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		c.replies()
+	}()
+	defer func() { <-answered }()
+	c.commands(&buf, n, err, answered)
+}
+
+// handshake does what stands before the first byte of TLS and PROXY protocol.
+func (c *client) handshake() bool {
+	conn, ok := c.conn.(*tls.Conn)
+	if !ok {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(c.p.ctx, handshakeWithin)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		c.end(endHandshake)
+		return false
+	}
+	return true
+}
+
+// open opens the upstream connection.
+func (c *client) open() bool {
+	ctx, cancel := context.WithTimeout(c.p.ctx, dialWithin)
+	defer cancel()
+	up, server, err := c.p.dial(ctx)
+	if err != nil {
+		c.p.log.Error("the server cannot be reached; the client is closed", "error", err)
+		c.end(endUnreachable)
+		return false
+	}
+	up.Limit(c.p.limits.resp())
+	c.server.Store(&server)
+	c.up.Store(up)
+	if c.ending.Load() != 0 { // meanwhile
+		_ = up.Close() // nothing was sent on it
+		return false
+	}
+	return true
+}
+
+// commands copies from the client to the server.
+func (c *client) commands(buf *buffer, n int, err error, answered <-chan struct{}) {
+	up := c.up.Load()
+	for {
+		if n > 0 {
+			came := time.Now()
+			c.in.Add(int64(n))
+			c.active.Store(came.UnixNano())
+			if _, failed := up.Write(buf.taken(n)); failed != nil {
+				c.rest(answered)
+				return
+			}
+			c.p.metrics.added(toServer, time.Since(came))
+			if !c.bounded(up, n, came) {
+				return
+			}
+		}
+		if err != nil {
+			c.finish(err, answered)
+			return
+		}
+		n, err = c.conn.Read(buf.bytes())
+	}
+}
+
+// bounded holds the client to its limits, and waits while nothing more is to be read of it.
+func (c *client) bounded(up *intercept.Conn, n int, came time.Time) bool {
+	b := up.Backlog()
+	switch {
+	case b.Unread == 0 || b.Halted || b.Blocked:
+		c.begun.Store(0)
+	case b.Unread <= n, c.begun.Load() == 0: // it began in these bytes, or nobody saw when
+		c.begun.Store(came.UnixNano())
+	}
+	if !c.account(int64(b.Memory)) {
+		c.end(endMemory)
+		return false
+	}
+	if b.Unread > c.p.limits.Request { // behind a blocking command
+		c.end(endMemory)
+		return false
+	}
+	if !full(b) {
+		return true
+	}
+	c.throttled.Store(time.Now().UnixNano())
+	_ = up.AwaitRoom(full) // the next Write says what is wrong
+	c.throttled.Store(0)
+	return true
+}
+
+// account counts the client's memory, and says whether there is as much.
+func (c *client) account(memory int64) bool {
+	memory = max(0, memory-freeMemory)
+	if memory == c.memory {
+		return true
+	}
+	grows := memory > c.memory
+	total := c.p.memory.Add(memory - c.memory)
+	c.memory = memory
+	return !grows || total <= int64(c.p.limits.Memory)
+}
+
+// finish ends a client of which no more is read: it has closed its half, is gone, or is drained.
+func (c *client) finish(err error, answered <-chan struct{}) {
+	up := c.up.Load()
+	var ctx context.Context
+	switch drain := c.draining.Load(); {
+	case drain != nil && errors.Is(err, os.ErrDeadlineExceeded):
+		ctx = *drain
+		c.reason(endDrained)
+	case errors.Is(err, io.EOF) && !up.Backlog().Blocked:
+		half, cancel := context.WithTimeout(c.p.ctx, halfWithin)
+		defer cancel()
+		ctx = half
+		c.reason(endClient)
+	default:
+		c.readEnded(err)
+		return
+	}
+	up.Leave()
+	for again := time.NewTicker(unblockPause); ; {
+		select {
+		case <-answered:
+			again.Stop()
+			c.rest(answered)
+			return
+		case <-ctx.Done():
+			again.Stop()
+			c.end(endDeadline)
+			return
+		case <-again.C:
+			_ = up.Unblock(ctx) // it is asked again; a server that refuses is waited for until the deadline
+		}
+	}
+}
+
+// readEnded notes why nothing more came, and closes.
+func (c *client) readEnded(err error) {
+	switch {
+	case c.draining.Load() != nil:
+		c.end(endDrained)
+	case errors.Is(err, io.EOF):
+		c.end(endClient)
+	default:
+		c.end(endBroken)
+	}
+}
+
+// replies copies from the server to the client, to the end of either.
+func (c *client) replies() {
+	up := c.up.Load()
+	var buf buffer
+	for {
+		n, err := up.Read(buf.bytes())
+		if n > 0 {
+			now := time.Now().UnixNano()
+			c.replied.Store(now)
+			c.writing.Store(now)
+			_, failed := c.conn.Write(buf.taken(n))
+			c.writing.Store(0)
+			if failed != nil {
+				c.end(endBroken)
+				return
+			}
+			c.out.Add(int64(n))
+			c.p.metrics.added(toClient, since(up))
+			continue
+		}
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, intercept.ErrLeft) {
+			c.reason(endingOf(err))
+		}
+		// What was said is heard before the end: commands discards what still comes.
+		if closeWrite(c.conn) != nil {
+			c.end(endBroken)
+			return
+		}
+		_ = up.Close()                                           // the server has closed it, or there is nothing to be had of it
+		_ = c.conn.SetReadDeadline(time.Now().Add(lingerWithin)) // fails on a closed connection only
+		return
+	}
+}
+
+// rest reads what a client still sends to a connection that has ended.
+func (c *client) rest(answered <-chan struct{}) {
+	<-answered
+	var buf [512]byte
+	for {
+		if _, err := c.conn.Read(buf[:]); err != nil {
+			return
+		}
+	}
+}
+
+// drain makes the client's commands end, when they are answered.
+func (c *client) drain(ctx context.Context) {
+	c.draining.Store(&ctx)
+	_ = c.conn.SetReadDeadline(past) // fails on a closed connection only
+}
+
+// overdue ends the client if it has taken more time than it may.
+func (c *client) overdue(now time.Time) {
+	over := func(since int64, limit time.Duration) bool {
+		return since != 0 && now.UnixNano()-since > int64(limit)
+	}
+	l := &c.p.limits
+	up := c.up.Load()
+	switch throttled := c.throttled.Load(); {
+	case over(c.writing.Load(), l.Slow), throttled != 0 && over(max(throttled, c.replied.Load()), l.Slow):
+		c.end(endSlow)
+	case over(c.begun.Load(), l.Begun):
+		c.end(endBegun)
+	case l.Idle > 0 && over(max(c.active.Load(), c.replied.Load()), l.Idle):
+		if up == nil {
+			c.end(endIdle)
+		} else if b := up.Backlog(); b.Commands == 0 && !b.Blocked && !b.Listening && b.Unread == 0 {
+			c.end(endIdle)
+		}
+	}
+}
+
+// reason notes why the client ends, if nothing was noted before.
+func (c *client) reason(e ending) { c.ending.CompareAndSwap(0, uint32(e)) }
+
+// end closes both connections at once.
+func (c *client) end(e ending) {
+	c.reason(e)
+	_ = bare(c.conn).Close() // whoever reads or writes is told
+	if up := c.up.Load(); up != nil {
+		_ = up.Close()
+	}
+}
+
+// close ends the client for good, and records it.
+func (c *client) close() {
+	c.end(endClient)
+	var commands uint64
+	if up := c.up.Load(); up != nil {
+		for _, n := range up.Classes() {
+			commands += n
+		}
+	}
+	c.p.access.Info("client left",
+		"client", c.conn.RemoteAddr().String(), "listener", c.listener, "reason", ending(c.ending.Load()).String(),
+		"seconds", time.Since(c.began).Seconds(), "commands", commands, "bytes_in", c.in.Load(), "bytes_out", c.out.Load())
+}
+
+// bare is the connection without TLS, whose own Close waits for a peer that does not read.
+func bare(conn net.Conn) net.Conn {
+	if t, ok := conn.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return conn
+}
+
+// closeWrite closes our half.
+func closeWrite(conn net.Conn) error {
+	if p, ok := conn.(*proxyproto.Conn); ok {
+		conn = p.Raw()
+	}
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
+}

@@ -1,0 +1,248 @@
+package proxy_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/classwaves/rekey/internal/proxy"
+	"github.com/classwaves/rekey/internal/redistest"
+)
+
+// good is a client that must notice nothing of the others.
+func good(t *testing.T, r *running) (check func()) {
+	c := r.client()
+	return func() {
+		t.Helper()
+		if v := c.Do("SET", "mi:good", "x"); string(v.Str) != "OK" {
+			t.Errorf("a client beside: %v", v)
+		}
+		if v := c.Do("GET", "mi:good"); string(v.Str) != "x" {
+			t.Errorf("a client beside: %v", v)
+		}
+	}
+}
+
+// left waits until so many clients have left for a reason.
+func left(t *testing.T, r *running, reason string, n float64) {
+	t.Helper()
+	waitFor(t, func() bool { return r.metric("rekey_proxy_ended_total", reason) == n })
+}
+
+// heap is the memory that is in use.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// TestNeverReads: of a client that sends and takes no reply, no more is read after a while; what is
+// held for it is bounded, and in the end it is closed.
+func TestNeverReads(t *testing.T) {
+	server := redistest.Shared(t)
+	r := start(t, server, proxy.Limits{Slow: time.Second})
+	check := good(t, r)
+	check()
+	server.Conn().Do("SET", "mi:big", strings.Repeat("v", 100_000))
+	before := heap()
+	conn := r.raw()
+	sent := make(chan int64)
+	go func() {
+		commands := []byte(strings.Repeat("GET mi:big\r\n", 1000))
+		var n int64
+		for {
+			m, err := conn.Write(commands)
+			n += int64(m)
+			if err != nil {
+				sent <- n
+				return
+			}
+		}
+	}()
+	waitFor(t, func() bool { return r.metric("rekey_proxy_bytes_total", "request") > 12*4096 })
+	check()
+	if grown := int64(heap()) - int64(before); grown > 32<<20 {
+		t.Errorf("%d MiB are held for one client", grown>>20)
+	}
+	left(t, r, "slow", 1)
+	<-sent
+	check()
+}
+
+// TestLateReader: a client that sends more than is read of it in advance, and then reads, gets all of
+// its replies.
+func TestLateReader(t *testing.T) {
+	server := redistest.Shared(t)
+	r := start(t, server, proxy.Limits{Slow: 10 * time.Second})
+	server.Conn().Do("SET", "mi:big", strings.Repeat("v", 2000))
+	conn := r.raw()
+	const n = 20_000
+	go func() { _, _ = conn.Write([]byte(strings.Repeat("GET mi:big\r\n", n))) }() // the reader below tells
+	waitFor(t, func() bool { return r.metric("rekey_proxy_bytes_total", "request") > 12*4096 })
+	one := len("$2000\r\n") + 2000 + 2
+	if got, err := io.CopyN(io.Discard, conn, int64(n*one)); err != nil {
+		t.Errorf("%d bytes of %d: %v", got, n*one, err)
+	}
+}
+
+// TestGarbage: it is answered as the server answers it, and the connection ends; so does that of a
+// client which announces more than there may be.
+func TestGarbage(t *testing.T) {
+	server := redistest.Shared(t)
+	r := start(t, server, proxy.Limits{Request: 1 << 20})
+	check := good(t, r)
+	for _, c := range []struct{ name, send, want string }{
+		{"no array of strings", "*1\r\n:nonsense\r\n", "-ERR Protocol error: expected '$', got ':'\r\n"},
+		{"a word of 1 GiB", "*2\r\n$3\r\nGET\r\n$1073741824\r\n", "-ERR Protocol error: invalid bulk length\r\n"},
+		{"more words than there are", "*99999999999\r\n", "-ERR Protocol error: invalid multibulk length\r\n"},
+		{"a line without an end", strings.Repeat("x", 70_000), "-ERR Protocol error: too big inline request\r\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			conn := r.raw()
+			_, err := conn.Write([]byte("SET mi:before x\r\n" + c.send))
+			must(t, err)
+			must(t, conn.(*net.TCPConn).CloseWrite())
+			got, err := io.ReadAll(conn)
+			must(t, err)
+			if want := "+OK\r\n" + c.want; !bytes.HasPrefix(got, []byte(want)) {
+				t.Errorf("got %.200q, want %q", got, want)
+			}
+			check()
+		})
+	}
+}
+
+// TestAnnounced: what is announced and does not come costs nothing; what comes and is never complete
+// is bounded for all clients together.
+func TestAnnounced(t *testing.T) {
+	server := redistest.Shared(t)
+	r := start(t, server, proxy.Limits{Memory: 8 << 20})
+	check := good(t, r)
+	check()
+	before := heap()
+	for range 20 {
+		_, err := r.raw().Write([]byte("*3\r\n$3\r\nSET\r\n$4\r\nmi:1\r\n$400000000\r\nand no more"))
+		must(t, err)
+	}
+	waitFor(t, func() bool { return r.Clients() == 21 })
+	if grown := int64(heap()) - int64(before); grown > 4<<20 {
+		t.Errorf("%d MiB for announcements", grown>>20)
+	}
+	chunk := make([]byte, 64<<10)
+	conn := r.raw()
+	_, err := conn.Write([]byte("*3\r\n$3\r\nSET\r\n$4\r\nmi:1\r\n$400000000\r\n"))
+	must(t, err)
+	for n := 0; err == nil; n += len(chunk) {
+		if _, err = conn.Write(chunk); n > 64<<20 {
+			t.Fatal("64 MiB were taken")
+		}
+	}
+	left(t, r, "memory", 1)
+	waitFor(t, func() bool { return r.metric("rekey_proxy_memory_bytes", "") == 0 })
+	check()
+}
+
+// TestSlowloris: a command that is begun and does not come to its end ends the client, also where it
+// begins behind whole ones; so does silence, where a limit is set.
+func TestSlowloris(t *testing.T) {
+	server := redistest.Shared(t)
+	r := start(t, server, proxy.Limits{Begun: 200 * time.Millisecond})
+	check := good(t, r)
+	for _, begin := range []string{"*", "GET mi:", "PING\r\nHELLO 3\r\nPING\r\n*2\r\n$3\r\nGET\r\n$10\r\nmi", strings.Repeat("PING\r\n", 200) + "P"} {
+		before := r.metric("rekey_proxy_ended_total", "unfinished")
+		conn := r.raw()
+		_, err := conn.Write([]byte(begin))
+		must(t, err)
+		go func() { _, _ = io.Copy(io.Discard, conn) }()
+		waitFor(t, func() bool {
+			_, _ = conn.Write([]byte(" ")) // it is closed in the end
+			return r.metric("rekey_proxy_ended_total", "unfinished") == before+1
+		})
+		check()
+	}
+	check() // its commands were all complete, so that much later it is still here
+	if n := r.Clients(); n != 1 {
+		t.Errorf("%d clients are left, want 1", n)
+	}
+}
+
+func TestIdle(t *testing.T) {
+	server := redistest.Shared(t)
+	r := start(t, server, proxy.Limits{Idle: 300 * time.Millisecond})
+	listens, blocks := r.client(), r.client()
+	listens.Do("SUBSCRIBE", "news")
+	blocks.Send("BLPOP", "mi:none", "0")
+	silent, idle := r.raw(), r.client()
+	idle.Do("PING")
+	left(t, r, "idle", 2)
+	if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("a silent client: %v", err)
+	}
+	pushes := server.Conn()
+	pushes.Do("PUBLISH", "news", "hi")
+	if v := listens.Read(); len(v.Elems) != 3 {
+		t.Errorf("a listening client: %v", v)
+	}
+	pushes.Do("RPUSH", "cw:test:mi:none", "v")
+	if v := blocks.Read(); len(v.Elems) != 2 {
+		t.Errorf("a blocking client: %v", v)
+	}
+}
+
+func TestTooManyClients(t *testing.T) {
+	r := start(t, redistest.Shared(t), proxy.Limits{Clients: 2})
+	first := r.client()
+	first.Do("PING")
+	r.client().Do("PING")
+	got, err := io.ReadAll(r.raw())
+	must(t, err)
+	if string(got) != "-ERR max number of clients reached\r\n" {
+		t.Errorf("got %q", got)
+	}
+	first.Close()
+	waitFor(t, func() bool { return r.Clients() == 1 })
+	r.client().Do("PING")
+}
+
+// FuzzListener throws bytes at the proxy, beside a client that must notice nothing of it.
+func FuzzListener(f *testing.F) {
+	for _, seed := range []string{
+		"PING\r\n", "*1\r\n$4\r\nPING\r\n", "MULTI\r\nGET mi:1\r\nEXEC\r\n", "HELLO 3\r\nSUBSCRIBE a\r\n", "MONITOR\r\n",
+		"CLIENT REPLY OFF\r\nGET mi:1\r\n", "*2\r\n$3\r\nGET\r\n$999999999\r\n", "BLPOP mi:x 0\r\nPING\r\n", "WATCH mi:1\r\nSET mi:1 x\r\nMULTI\r\nEXEC\r\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	r := start(f, redistest.Shared(f), proxy.Limits{Request: 1 << 20})
+	beside := r.raw()
+	answers := bufio.NewReader(beside)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if bytes.Contains(bytes.ToUpper(data), []byte("SHUTDOWN")) || bytes.Contains(bytes.ToUpper(data), []byte("DEBUG")) ||
+			bytes.Contains(bytes.ToUpper(data), []byte("CLIENT")) && bytes.Contains(bytes.ToUpper(data), []byte("KILL")) {
+			return // the server's end proves nothing about the proxy
+		}
+		conn, err := net.Dial("tcp", r.addr)
+		must(t, err)
+		defer func() { _ = conn.Close() }()
+		must(t, conn.SetDeadline(time.Now().Add(2*time.Second)))
+		_, err = conn.Write(data)
+		must(t, err)
+		_ = conn.(*net.TCPConn).CloseWrite() // it may be closed already
+		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the connection does not end behind %q", data)
+		}
+		must(t, beside.SetDeadline(time.Now().Add(10*time.Second)))
+		_, err = io.WriteString(beside, "ECHO beside\r\n")
+		must(t, err)
+		if v, err := redistest.ReadReply(answers); err != nil || string(v) != "$6\r\nbeside\r\n" {
+			t.Errorf("a client beside got %q, %v behind %q", v, err, data)
+		}
+	})
+}
