@@ -86,7 +86,7 @@ test-tags: redis postgres chromium node ## the reference application again, on P
 
 long: redis ## by hand, hours: tests again and again, those with the tag long, long random ones, fuzzers for ten minutes each
 	go test $(RACE) -tags=long -count=10 -timeout=60m $(SERVER_PKGS)
-	REKEY_WALK_SECONDS=120 REKEY_DIFF_SECONDS=600 go test $(RACE) -tags=long -count=1 -timeout=60m ./internal/walktest ./internal/difftest
+	REKEY_WALK_SECONDS=120 REKEY_DIFF_SECONDS=600 go test $(RACE) -tags=long -count=1 -timeout=60m ./internal/walktest ./internal/difftest ./classwaves/fleettest
 	scripts/fuzz 10m
 
 bench: redis ## all benchmarks

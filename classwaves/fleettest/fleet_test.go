@@ -1,29 +1,18 @@
-//go:build postgres
-
 package fleettest
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"log"
+	"maps"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey/classwaves"
 	"github.com/classwaves/rekey/classwaves/load"
@@ -34,29 +23,16 @@ import (
 // environment is the fleet's: the programs are told it as production is.
 const environment = "fleettest"
 
-// stage is where the two sets of flags are.
-type stage struct{ cache, limiter phase.Phase }
-
-func (s stage) of(strategy phase.Strategy) phase.Phase {
-	if strategy == phase.Mirror {
-		return s.cache
-	}
-	return s.limiter
-}
-
-func (s stage) String() string { return fmt.Sprintf("%v and %v", s.cache, s.limiter) }
-
 // fleet is four servers behind a balancer.
 type fleet struct {
 	t *testing.T
 	stores
-	plan       *plan.Plan
-	sessionKey string
-	gated      bool
-	limits     []string
-	processes  []*process
-	balancer   *httptest.Server
-	next       atomic.Uint64
+	plan      *plan.Plan
+	settings  map[string]string // of every server
+	limits    []string
+	started   int
+	processes []*process
+	balancer  *balancer
 }
 
 // size is how many servers there are.
@@ -72,7 +48,7 @@ func probe(over time.Duration) []load.Probe {
 }
 
 // newFleet starts the stores and no server.
-func newFleet(t *testing.T, gated bool, config ...string) *fleet {
+func newFleet(t *testing.T, config ...string) *fleet {
 	t.Helper()
 	p, err := classwaves.Plan(environment)
 	if err != nil {
@@ -80,48 +56,31 @@ func newFleet(t *testing.T, gated bool, config ...string) *fleet {
 	}
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
-	f := &fleet{
-		t: t, stores: startStores(t, config...), plan: p, gated: gated, limits: loadLimits,
-		sessionKey: "k1:" + base64.StdEncoding.EncodeToString(key),
+	f := &fleet{t: t, stores: startStores(t, config...), plan: p, limits: loadLimits}
+	f.settings = map[string]string{
+		"CW_ENV": environment, "CW_SESSION_KEYS": "k1:" + base64.StdEncoding.EncodeToString(key), "CW_CACHE_EPOCHS_ENABLED": "1",
+		"CW_REDIS_URL": f.redis.URL(), "CW_DATABASE_URL": f.database,
 	}
 	return f
 }
 
-// serve starts the servers, one at each stage, and the balancer.
-func (f *fleet) serve(at ...stage) {
+// start starts a server. What it is told is all in its env file, beside the options.
+func (f *fleet) start(flags map[string]string, options ...string) *process {
 	f.t.Helper()
-	for _, s := range at {
-		p := f.startProcess(s)
-		f.processes = append(f.processes, p)
-		if err := p.reached(f, s); err != nil {
-			f.t.Fatalf("server %d: %v\n%s", p.n, err, p.tail())
-		}
+	settings := maps.Clone(f.settings)
+	maps.Copy(settings, flags)
+	for _, l := range f.limits {
+		options = append(options, "--limit", l)
 	}
-	f.balancer = httptest.NewServer(f.balance())
-	f.t.Cleanup(f.balancer.Close)
+	f.started++
+	return startProcess(f.t, f.started, settings, options...)
 }
 
-// balance gives each request to the next server.
-func (f *fleet) balance() http.Handler {
-	transport := &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: 20 * time.Second, DisableCompression: true}
-	f.t.Cleanup(transport.CloseIdleConnections)
-	var targets []*url.URL
-	for _, p := range f.processes {
-		u, err := url.Parse(p.url)
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		targets = append(targets, u)
-	}
-	return &httputil.ReverseProxy{
-		Transport: transport,
-		ErrorLog:  log.New(io.Discard, "", 0), // the load sees what was answered
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(targets[f.next.Add(1)%uint64(len(targets))])
-			r.SetXForwarded()
-			r.Out.Host = r.In.Host
-		},
-	}
+// open puts the balancer before servers.
+func (f *fleet) open(servers ...*process) {
+	f.t.Helper()
+	f.processes = servers
+	f.balancer = newBalancer(f.t, servers)
 }
 
 // play begins a load; the function that it gives ends it and reports.
@@ -171,100 +130,16 @@ func (f *fleet) stay(g *load.Generator, until time.Time) {
 	}
 }
 
-// prove runs the sweeps of all gates between two stages, with the program, while the load goes on.
-func (f *fleet) prove(from, to stage) {
-	f.t.Helper()
-	for _, strategy := range []phase.Strategy{phase.Mirror, phase.Relocate} {
-		a, b := from.of(strategy), to.of(strategy)
-		if a == b {
-			continue
-		}
-		step, ok := phase.StepBetween(strategy, a, b)
-		if !ok {
-			f.t.Fatalf("there is no step from %v to %v", a, b)
-		}
-		for _, gate := range append(step.Gates, step.Asked...) {
-			switch {
-			case gate.Sweep() == "": // counted by the processes
-			case gate == phase.NoLegacy && a == phase.Drain:
-				// What only the legacy name holds gets its target first; cleanup would name it and leave it.
-				f.sweep("backfill", strategy, a)
-				f.sweep(gate.Sweep(), strategy, a)
-			default:
-				f.sweep(gate.Sweep(), strategy, a)
-			}
-		}
-	}
-}
+// rekey runs the operator's program, and gives what it printed.
+func (f *fleet) rekey(args ...string) (string, error) { return f.operator(args...).wait() }
 
-// sweep runs one sweep over all rules of a strategy.
-func (f *fleet) sweep(kind string, strategy phase.Strategy, at phase.Phase) {
-	f.t.Helper()
-	args := []string{kind}
-	for _, r := range f.plan.Rules {
-		if r.Strategy == strategy {
-			args = append(args, r.Name)
-		}
-	}
-	args = append(args, "--assume-phase", at.String())
-	switch kind {
-	case "purge", "cleanup":
-		args = append(args, "--execute")
-	}
-	if kind == "cleanup" && at == phase.Sealed {
-		args = append(args, "--remove-strays")
-	}
-	// A gate may want another look where keys changed under the sweep all the time.
-	var err error
-	for range 3 {
-		if err = f.rekey(args...); err == nil {
-			return
-		}
-	}
-	f.t.Fatal(err)
-}
-
-// rekey runs the operator's program.
-func (f *fleet) rekey(args ...string) error {
-	all := append([]string{"-f", filepath.Join("..", "rekey.yaml"), "--env", environment, "--redis", f.redis.URL(), "--json"}, args...)
-	cmd := exec.CommandContext(f.t.Context(), program(f.t, "rekey"), all...)
-	cmd.Env = bareEnvironment()
-	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && args[0] == "verify" && settled(out.Bytes()) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("rekey %s: %w\n%s%s", strings.Join(args, " "), err, out.String(), errOut.String())
-	}
-	return nil
-}
-
-// settled says whether all that verify found is keys that changed each time that it looked.
-func settled(out []byte) bool {
-	lines := bufio.NewScanner(bytes.NewReader(out))
-	for lines.Scan() {
-		var result struct {
-			Type     string
-			Problems map[string]int
-		}
-		if json.Unmarshal(lines.Bytes(), &result) != nil {
-			return false
-		}
-		delete(result.Problems, "unsettled")
-		if len(result.Problems) > 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// names counts the keys of the plan's rules by side.
+// names counts the keys of the plan's rules by side. It leaves no connection behind: to an audit it
+// would be a stranger.
 func (f *fleet) names() (legacy, target int) {
 	f.t.Helper()
-	all := f.redis.Client().Scan(f.t.Context(), 0, "*", 1000).Iterator()
+	client := redis.NewClient(&redis.Options{Addr: f.redis.Addr()})
+	defer client.Close()
+	all := client.Scan(f.t.Context(), 0, "*", 1000).Iterator()
 	for all.Next(f.t.Context()) {
 		switch rule, isTarget := f.plan.Names().Find([]byte(all.Val())); {
 		case rule < 0:
@@ -278,6 +153,16 @@ func (f *fleet) names() (legacy, target int) {
 		f.t.Fatal(err)
 	}
 	return legacy, target
+}
+
+// reached waits until every server has every rule in the phase that want gives it.
+func (f *fleet) reached(want func(plan.Rule) phase.Phase) {
+	f.t.Helper()
+	for _, p := range f.processes {
+		if err := p.reached(f.plan, want); err != nil {
+			f.t.Fatalf("server %d: %v\n%s", p.n, err, p.tail())
+		}
+	}
 }
 
 // metric sums a metric over all servers and over its labels; where labels are given, over those with them.
@@ -306,19 +191,4 @@ func (f *fleet) metric(name string, labels ...string) (sum float64) {
 		}
 	}
 	return sum
-}
-
-// fallbacks are the reads that found a value under its legacy name, of all servers and services.
-func (f *fleet) fallbacks() (n uint64) {
-	f.t.Helper()
-	for _, p := range f.processes {
-		m, err := p.metrics()
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		for _, v := range m.LegacyFallbacks {
-			n += v
-		}
-	}
-	return n
 }

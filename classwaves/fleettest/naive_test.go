@@ -34,7 +34,7 @@ func TestPlainFlip(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f := newFleet(t, false)
+			f := newFleet(t)
 			addTeachers(t, f.database, 4)
 			first := tt.way[0]
 			f.serve(first, first, first, first)

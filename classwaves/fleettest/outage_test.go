@@ -25,7 +25,7 @@ const (
 // A kill takes the process and not the page cache, so Redis need not synchronise its file to have
 // everything again that it has acknowledged: "no" writes it before the reply, as "always" does.
 func TestOutages(t *testing.T) {
-	f := newFleet(t, false, "appendonly yes", "appendfsync no", "save ''")
+	f := newFleet(t, "appendonly yes", "appendfsync no", "save ''")
 	addTeachers(t, f.database, accounts)
 	middle := stage{phase.Dual, phase.Move}
 	f.serve(middle, middle, middle, middle)

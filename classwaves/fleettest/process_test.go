@@ -1,5 +1,3 @@
-//go:build postgres
-
 package fleettest
 
 import (
@@ -7,18 +5,23 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
+	"github.com/classwaves/rekey/plan"
 )
 
 // stepWithin is how long a process may take to obey its flags, on a busy machine.
@@ -26,40 +29,31 @@ const stepWithin = 30 * time.Second
 
 // process is one server.
 type process struct {
-	n       int
-	cmd     *exec.Cmd
-	envFile string
-	log     string
-	url     string
-	base    map[string]string // of the env file, beside the flags
-	exited  chan error
-	client  *http.Client
+	n        int
+	cmd      *exec.Cmd
+	envFile  string
+	settings map[string]string // of the env file
+	log      string
+	url      string
+	killed   atomic.Bool // by the test
+	exited   chan error
+	client   *http.Client
 }
 
-// startProcess starts a server at a stage.
-func (f *fleet) startProcess(at stage) *process {
-	t := f.t
+// startProcess starts a server, and waits until it says where it is.
+func startProcess(t *testing.T, n int, settings map[string]string, options ...string) *process {
 	t.Helper()
 	dir := t.TempDir()
 	p := &process{
-		n: len(f.processes), envFile: filepath.Join(dir, "env"), log: filepath.Join(dir, "log"), exited: make(chan error, 1),
-		base: map[string]string{
-			"CW_ENV": environment, "CW_SESSION_KEYS": f.sessionKey, "CW_CACHE_EPOCHS_ENABLED": "1",
-			"CW_REDIS_URL": f.redis.URL(), "CW_DATABASE_URL": f.database,
-		},
+		n: n, envFile: filepath.Join(dir, "env"), settings: settings, log: filepath.Join(dir, "log"), exited: make(chan error, 1),
 		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
 	}
-	if f.gated {
-		p.base[phase.CacheGated] = "1"
-	}
-	p.write(t, at)
-	args := []string{"--listen", "127.0.0.1:0", "--env-file", p.envFile, "--log", "json", "--trusted-proxy", "127.0.0.1/32"}
-	for _, l := range f.limits {
-		args = append(args, "--limit", l)
-	}
-	p.cmd = exec.Command(program(t, "classwaves"), args...)
+	p.write(t)
+	p.cmd = exec.Command(program(t, "classwaves"), append([]string{
+		"--listen", "127.0.0.1:0", "--env-file", p.envFile, "--log", "json", "--trusted-proxy", "127.0.0.1/32",
+	}, options...)...)
 	p.cmd.Env = bareEnvironment()
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	redistest.DieWithParent(p.cmd)
 	log, err := os.Create(p.log)
 	if err != nil {
 		t.Fatal(err)
@@ -70,48 +64,39 @@ func (f *fleet) startProcess(at stage) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	for p.url == "" && lines.Scan() {
-		if _, url, ok := strings.Cut(lines.Text(), " is at "); ok {
-			p.url = url
-		}
-	}
+	at := make(chan string)
 	go func() {
-		for lines.Scan() {
-		}
-		p.exited <- p.cmd.Wait()
+		defer close(at)
+		p.exited <- p.run(out, at)
 	}()
-	t.Cleanup(func() { p.stop(t) })
-	if p.url == "" {
-		t.Fatalf("server %d does not start:\n%s", p.n, p.tail())
+	if p.url = <-at; p.url == "" {
+		t.Fatalf("server %d does not start: %v\n%s", p.n, <-p.exited, p.tail())
 	}
+	t.Cleanup(func() { p.stop(t) })
 	return p
 }
 
-// write writes the env file for a stage. It replaces the file, so that no half of it is read.
-func (p *process) write(t *testing.T, at stage) {
-	t.Helper()
-	values := maps.Clone(p.base)
-	for _, set := range []struct {
-		flags phase.Flags
-		phase phase.Phase
-	}{{phase.FlagsCache, at.cache}, {phase.FlagsRL, at.limiter}} {
-		settings, err := phase.ToFlags(set.flags, set.phase)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range settings {
-			if !s.Unset {
-				values[s.Name] = s.Value
-			}
+// run starts the process and says where it is, until its end, on one thread; see DieWithParent.
+func (p *process) run(out io.Reader, at chan<- string) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if _, url, ok := strings.Cut(lines.Text(), " is at "); ok {
+			at <- url
 		}
 	}
+	return p.cmd.Wait()
+}
+
+// write writes the env file. It replaces the file, so that no half of it is read.
+func (p *process) write(t *testing.T) {
+	t.Helper()
 	var text strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		fmt.Fprintf(&text, "%s='%s'\n", name, values[name])
+	for _, name := range slices.Sorted(maps.Keys(p.settings)) {
+		fmt.Fprintf(&text, "%s='%s'\n", name, p.settings[name])
 	}
 	next := p.envFile + ".next"
 	if err := os.WriteFile(next, []byte(text.String()), 0o600); err != nil {
@@ -122,52 +107,28 @@ func (p *process) write(t *testing.T, at stage) {
 	}
 }
 
-// enter takes the process to a stage by its flags, and waits until it is there.
-func (p *process) enter(t *testing.T, f *fleet, at stage) {
+// host is where it listens.
+func (p *process) host() string { return strings.TrimPrefix(p.url, "http://") }
+
+// kill ends the server as kill -9 or the loss of its machine does.
+func (p *process) kill(t *testing.T) {
 	t.Helper()
-	p.write(t, at)
-	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
+	p.killed.Store(true) // before: whatever breaks off from now on does so because of this
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatalf("kill server %d: %v", p.n, err)
 	}
-	if err := p.reached(f, at); err != nil {
-		t.Fatalf("server %d: %v\n%s", p.n, err, p.tail())
-	}
+	<-p.exited
 }
 
-// held gives the process flags whose gate is not proven: it says so and stays where it is. It follows
-// when the gate is proven.
-func (p *process) held(t *testing.T, f *fleet, at, to stage) {
-	t.Helper()
-	before := f.metric("rekey_held_total")
-	p.write(t, to)
-	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	err := poll(stepWithin, "be held by a gate", func() (bool, error) { return f.metric("rekey_held_total") > before, nil })
-	if err != nil {
-		t.Fatalf("server %d: %v\n%s", p.n, err, p.tail())
-	}
-	m, err := p.metrics()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range f.plan.Rules {
-		// The limiter's step has no gate.
-		if got, want := m.Phases[r.Name], at.cache.String(); r.Strategy == phase.Mirror && got != want {
-			t.Errorf("server %d: rule %s is in %s without its gate's proof, want %s", p.n, r.Name, got, want)
-		}
-	}
-}
-
-// reached waits until every rule of the process is in its phase.
-func (p *process) reached(f *fleet, at stage) error {
-	return poll(stepWithin, fmt.Sprintf("go to %v", at), func() (bool, error) {
+// reached waits until every rule is in the phase that want gives it.
+func (p *process) reached(plan *plan.Plan, want func(plan.Rule) phase.Phase) error {
+	return poll(stepWithin, "every rule is in its phase", func() (bool, error) {
 		m, err := p.metrics()
 		if err != nil {
 			return false, err
 		}
-		for _, r := range f.plan.Rules {
-			if m.Phases[r.Name] != at.of(r.Strategy).String() {
+		for _, r := range plan.Rules {
+			if m.Phases[r.Name] != want(r).String() {
 				return false, fmt.Errorf("rule %s is in %s", r.Name, m.Phases[r.Name])
 			}
 		}
@@ -203,7 +164,7 @@ func (p *process) get(path string, read func(*http.Response) error) error {
 // stop ends the server in order, which must end it well.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
-	if p.cmd.Process.Signal(syscall.SIGTERM) == nil {
+	if !p.killed.Load() && p.cmd.Process.Signal(syscall.SIGTERM) == nil {
 		select {
 		case err := <-p.exited:
 			if err != nil {

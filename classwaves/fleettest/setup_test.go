@@ -1,5 +1,3 @@
-//go:build postgres
-
 package fleettest
 
 import (
@@ -14,9 +12,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-
-	"github.com/classwaves/rekey/classwaves/database/databasetest"
-	"github.com/classwaves/rekey/internal/redistest"
 )
 
 // built is where the programs are; see programs.
@@ -72,20 +67,6 @@ func bareEnvironment(more ...string) []string {
 		}
 	}
 	return append(out, more...)
-}
-
-// stores are a Redis and a PostgreSQL of one test.
-type stores struct {
-	redis    *redistest.Server
-	postgres *databasetest.Server
-	database string // URL
-}
-
-func startStores(t *testing.T, config ...string) stores {
-	t.Helper()
-	s := stores{redis: redistest.Start(t, redistest.WithConfig(config...)), postgres: databasetest.StartPostgres(t)}
-	s.database = s.postgres.URL(t)
-	return s
 }
 
 const (

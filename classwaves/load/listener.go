@@ -61,6 +61,7 @@ func (g *Generator) listen(ctx context.Context, b *browser, c *class) (*listener
 func (l *listener) read(ctx context.Context) {
 	defer close(l.over)
 	defer l.c.closed(l)
+	defer l.conn.CloseNow() // whoever ended it: a half of a connection that nobody closes would stay
 	for {
 		_, data, err := l.conn.Read(ctx)
 		if err != nil {

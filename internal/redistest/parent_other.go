@@ -4,6 +4,6 @@ package redistest
 
 import "os/exec"
 
-// dieWithParent does nothing here: only Linux can tie a child to its parent. A test binary that is
+// DieWithParent does nothing here: only Linux can tie a child to its parent. A test binary that is
 // killed leaves its servers to be ended by hand.
-func dieWithParent(*exec.Cmd) {}
+func DieWithParent(*exec.Cmd) {}

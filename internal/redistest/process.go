@@ -129,9 +129,9 @@ func (p *process) run() error {
 
 // startAndWait starts cmd and closes exited when it has ended. One goroutine does both, on a
 // thread of its own: the kernel ends the child when the thread that started it ends (see
-// dieWithParent), so the thread must live as long as the child.
+// DieWithParent), so the thread must live as long as the child.
 func startAndWait(cmd *exec.Cmd, exited chan<- struct{}) error {
-	dieWithParent(cmd)
+	DieWithParent(cmd)
 	started := make(chan error)
 	go func() {
 		defer close(exited)
