@@ -12,7 +12,9 @@
 // Tokens are compared in constant time, by their hashes: lengths that differ take no other time.
 //
 // A token is right, wrong, or not to be had: when Redis cannot answer, the error is an
-// *unavailable.Error and [Tokens.Middleware] refuses the request with 503. It lets none through.
+// *unavailable.Error and [Tokens.Middleware] refuses the request with 503. It lets none through. For
+// requests that only end the sender's own sessions there is [Tokens.EndingMiddleware]: a logout is
+// honoured while Redis is away.
 //
 // A request without a session passes: it has no authority that another site could borrow. Authentication
 // comes first, and refuses what needs a session.

@@ -7,9 +7,9 @@ type metrics struct{ checks *prometheus.CounterVec }
 func newMetrics() *metrics {
 	checks := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "classwaves_csrf_checks_total",
-		Help: "Tokens that unsafe requests carried: ok, previous (the one before, in its grace period), invalid, missing, unavailable.",
+		Help: "Tokens that unsafe requests carried: ok, previous (the one before, in its grace period), invalid, missing, unavailable; unchecked are the unavailable ones of logouts that passed.",
 	}, []string{"result"})
-	for _, result := range []string{"ok", "previous", "invalid", "missing", "unavailable"} {
+	for _, result := range []string{"ok", "previous", "invalid", "missing", "unavailable", "unchecked"} {
 		checks.WithLabelValues(result) // shown from the start, as zero
 	}
 	return &metrics{checks: checks}

@@ -26,12 +26,35 @@ const (
 // the session of an authenticated request; a request without one passes. refuse writes the answer to
 // a refused request; nil writes the code as plain text. Safe are GET, HEAD, OPTIONS and TRACE.
 func (t *Tokens) Middleware(sessionOf func(*http.Request) (string, bool), refuse func(w http.ResponseWriter, r *http.Request, status int, code string)) func(http.Handler) http.Handler {
+	return t.middleware(sessionOf, refuse, t.judge)
+}
+
+// EndingMiddleware is [Tokens.Middleware] for requests that can do nothing but end sessions of whoever
+// sends them. While Redis is away it lets those pass whose header has the form of a token, although
+// nothing can be compared: somebody who wants to be logged out of a lost device must not have to wait for
+// a cache. A page of another site cannot send that header. A browser asks first whether it may
+// (CORS), and nobody says yes; stand behind [http.CrossOriginProtection] all the same. A form has no such
+// protection, so a token in a form is refused with 503, as ever.
+func (t *Tokens) EndingMiddleware(sessionOf func(*http.Request) (string, bool), refuse func(w http.ResponseWriter, r *http.Request, status int, code string)) func(http.Handler) http.Handler {
+	return t.middleware(sessionOf, refuse, func(w http.ResponseWriter, r *http.Request, sessionOf func(*http.Request) (string, bool)) (int, string) {
+		status, code := t.judge(w, r, sessionOf)
+		if code == CodeUnavailable && wellFormed(r.Header.Get(Header)) {
+			t.metrics.count("unchecked")
+			return 0, ""
+		}
+		return status, code
+	})
+}
+
+type judge func(w http.ResponseWriter, r *http.Request, sessionOf func(*http.Request) (string, bool)) (status int, code string)
+
+func (t *Tokens) middleware(sessionOf func(*http.Request) (string, bool), refuse func(w http.ResponseWriter, r *http.Request, status int, code string), judge judge) func(http.Handler) http.Handler {
 	if refuse == nil {
 		refuse = func(w http.ResponseWriter, _ *http.Request, status int, code string) { http.Error(w, code, status) }
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if status, code := t.judge(w, r, sessionOf); code != "" {
+			if status, code := judge(w, r, sessionOf); code != "" {
 				refuse(w, r, status, code)
 				return
 			}

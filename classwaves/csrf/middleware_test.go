@@ -20,7 +20,12 @@ import (
 
 // guarded is a handler behind the middleware; the session's id is in a header. It answers with the
 // body that it could read, or the form.
-func guarded(tokens *csrf.Tokens) http.Handler {
+func guarded(tokens *csrf.Tokens) http.Handler { return behind(tokens.Middleware) }
+
+// middleware is either of the two.
+type middleware func(func(*http.Request) (string, bool), func(http.ResponseWriter, *http.Request, int, string)) func(http.Handler) http.Handler
+
+func behind(m middleware) http.Handler {
 	sessionOf := func(r *http.Request) (string, bool) {
 		id := r.Header.Get("Session")
 		return id, id != ""
@@ -29,7 +34,7 @@ func guarded(tokens *csrf.Tokens) http.Handler {
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, code)
 	}
-	return tokens.Middleware(sessionOf, refuse)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return m(sessionOf, refuse)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.PostForm != nil {
 			_, _ = io.WriteString(w, "form "+r.PostForm.Get("name"))
 			return
@@ -166,6 +171,41 @@ func TestMiddlewareInAnOutage(t *testing.T) {
 	}
 }
 
+// TestEndingMiddleware: it asks for the same as the other one while Redis is there. In an outage it lets
+// pass what no page of another site can send, and nothing else.
+func TestEndingMiddleware(t *testing.T) {
+	server := redistest.Start(t)
+	tokens := newTokens(t, server.Client(func(o *redis.Options) { o.MaxRetries, o.DialerRetries = -1, 1 }))
+	right := token(t, tokens, "s")
+	wrong := strings.Repeat("0", len(right))
+	h := behind(tokens.EndingMiddleware)
+	inForm := csrf.Field + "=" + right
+	requests := []struct {
+		name, contentType, body string
+		header                  []string
+		status, outage          int
+	}{
+		{"the token", "", "", []string{right}, 200, 200},
+		{"no token", "", "", nil, 403, 403},
+		{"another token", "", "", []string{wrong}, 403, 200}, // nobody can compare it
+		{"what is no token", "", "", []string{"yes"}, 403, 503},
+		{"two tokens", "", "", []string{right, wrong}, 403, 403},
+		{"a form", form, inForm, nil, 200, 503},
+		{"a form and an empty header", form, inForm, []string{""}, 200, 503},
+	}
+	for _, tt := range requests {
+		if status, _ := ask(h, "POST", "/", tt.contentType, tt.body, http.Header{"X-Csrf-Token": tt.header}); status != tt.status {
+			t.Errorf("%s: %d, want %d", tt.name, status, tt.status)
+		}
+	}
+	server.Kill()
+	for _, tt := range requests {
+		if status, _ := ask(h, "POST", "/", tt.contentType, tt.body, http.Header{"X-Csrf-Token": tt.header}); status != tt.outage {
+			t.Errorf("in an outage, %s: %d, want %d", tt.name, status, tt.outage)
+		}
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	tokens := newTokens(t, redistest.Shared(t).Client())
 	registry := prometheus.NewPedanticRegistry()
@@ -185,7 +225,7 @@ func TestMetrics(t *testing.T) {
 	for _, m := range families[0].GetMetric() {
 		got[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
 	}
-	if want := map[string]float64{"ok": 2, "previous": 1, "invalid": 3, "missing": 4, "unavailable": 0}; fmt.Sprint(got) != fmt.Sprint(want) {
+	if want := map[string]float64{"ok": 2, "previous": 1, "invalid": 3, "missing": 4, "unavailable": 0, "unchecked": 0}; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -47,3 +47,44 @@ func TestRedisGoesAndComesBack(t *testing.T) {
 	}
 	late.want(http.StatusOK, "GET", "/api/v1/me", nil)
 }
+
+// TestLogoutWithoutRedis: who logs out while Redis is away is logged out at once, and when it is back with
+// all that it held before. Other changes are refused meanwhile, and no page of another site can log
+// anybody out.
+func TestLogoutWithoutRedis(t *testing.T) {
+	s := startOn(t, redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync no", "save ''")))
+	leaves, everywhere, other, stays := s.browser(t).login("ada"), s.browser(t).login("bob"), s.browser(t).login("bob"), s.browser(t).login("ada")
+	for _, b := range []*browser{leaves, everywhere, other, stays} {
+		b.want(http.StatusOK, "GET", "/api/v1/me", nil)
+	}
+	cookies := make(map[*browser]string)
+	for _, b := range []*browser{leaves, everywhere, other} {
+		cookies[b] = b.cookie()
+	}
+	s.redis.Kill()
+	leaves.want(http.StatusServiceUnavailable, "POST", "/api/v1/sessions", map[string]any{"title": "History"})
+	for site, h := range map[string]func(*http.Request){
+		"another site's page": func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
+		"another site's form": func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") },
+		"no token":            func(r *http.Request) { r.Header.Del("X-CSRF-Token") },
+	} {
+		if a := leaves.do("POST", "/api/v1/logout", nil, h); a.status != http.StatusForbidden {
+			t.Errorf("%s: got %d %s, want 403", site, a.status, a.body)
+		}
+	}
+	leaves.want(http.StatusNoContent, "POST", "/api/v1/logout", nil)
+	everywhere.want(http.StatusOK, "POST", "/api/v1/logout-everywhere", nil)
+	ended := func() {
+		t.Helper()
+		for _, cookie := range cookies {
+			s.browser(t).want(http.StatusUnauthorized, "GET", "/api/v1/sessions", nil, func(r *http.Request) { r.Header.Set("Cookie", "cw_session="+cookie) })
+		}
+	}
+	ended()
+	s.redis.Restart()
+	redistest.WaitFor(t, time.Minute, func() bool {
+		ended()
+		return stays.do("GET", "/api/v1/me", nil).status == http.StatusOK
+	})
+	ended()
+}

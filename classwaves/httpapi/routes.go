@@ -13,6 +13,7 @@ type route struct {
 	method, pattern string
 	handler         handler
 	teacher         bool             // needs a login, and with an unsafe method the session's CSRF token
+	ends            bool             // can only end the teacher's own logins: goes on while no token can be compared
 	limit           *ratelimit.Limit // of the address beside the general one, nil: none
 	open            bool             // may stay open: no limit of time
 	unlimited       bool             // for probes: not even the general limit of the address
@@ -25,8 +26,8 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 func (a *API) routes() []route {
 	return []route{
 		{method: "POST", pattern: "/api/v1/login", handler: a.login, limit: &a.c.Limits.Auth},
-		{method: "POST", pattern: "/api/v1/logout", handler: a.logout, teacher: true},
-		{method: "POST", pattern: "/api/v1/logout-everywhere", handler: a.logoutEverywhere, teacher: true},
+		{method: "POST", pattern: "/api/v1/logout", handler: a.logout, teacher: true, ends: true},
+		{method: "POST", pattern: "/api/v1/logout-everywhere", handler: a.logoutEverywhere, teacher: true, ends: true},
 		{method: "GET", pattern: "/api/v1/me", handler: a.me, teacher: true},
 
 		{method: "POST", pattern: "/api/v1/sessions", handler: a.createSession, teacher: true},
@@ -83,7 +84,11 @@ func (a *API) before(rt route) http.Handler {
 	if rt.teacher {
 		if unsafe(rt.method) {
 			h = a.c.Limiter.Middleware(a.c.Limits.Write, a.teacherID, a.handle(tooMany))(h)
-			h = a.c.CSRF.Middleware(a.sessionID, a.refuseCSRF)(h)
+			withToken := a.c.CSRF.Middleware
+			if rt.ends {
+				withToken = a.c.CSRF.EndingMiddleware
+			}
+			h = withToken(a.sessionID, a.refuseCSRF)(h)
 		}
 		h = a.authenticated(h)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -41,7 +42,12 @@ func generous() httpapi.Limits {
 
 func start(t *testing.T, change ...func(*app.Config)) *server {
 	t.Helper()
-	s := &server{redis: redistest.Start(t), log: new(logBuffer)}
+	return startOn(t, redistest.Start(t), change...)
+}
+
+func startOn(t *testing.T, redis *redistest.Server, change ...func(*app.Config)) *server {
+	t.Helper()
+	s := &server{redis: redis, log: new(logBuffer)}
 	key, err := session.ParseKey("test:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)))
 	if err != nil {
 		t.Fatal(err)
@@ -192,6 +198,22 @@ func (b *browser) login(who string) *browser {
 	}
 	b.token = out.CSRFToken
 	return b
+}
+
+// cookie is that of the login.
+func (b *browser) cookie() string {
+	b.t.Helper()
+	u, err := url.Parse(b.s.URL())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, c := range b.http.Jar.Cookies(u) {
+		if c.Name == "cw_session" {
+			return c.Value
+		}
+	}
+	b.t.Fatal("no login")
+	return ""
 }
 
 // class is a class session as tests look at it.
