@@ -123,6 +123,16 @@ func (c *conns) all() map[*intercept.Conn]opener {
 	return out
 }
 
+// ids are the CLIENT IDs of the open connections, as far as the server has told them.
+func (c *conns) ids() (out []int64) {
+	for conn := range c.all() {
+		if id, _ := conn.Identity(); id != 0 {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
 // unknown are the connections that were admitted without being entered into the fleet's records.
 func (c *conns) unknown() (out []*intercept.Conn) {
 	c.mu.Lock()

@@ -80,5 +80,6 @@ func (r *Rekey) dial(ctx context.Context, open func(context.Context) (net.Conn, 
 		_ = conn.Close() // nothing was sent on it
 		return nil, ErrClosed
 	}
+	r.tellObserver()
 	return conn.Net(), nil
 }

@@ -73,6 +73,7 @@ func (r *Rekey) obeyFlags(ctx context.Context) (held bool, err error) {
 			return held, err
 		}
 		r.entered(ctx, now, reached)
+		r.tellObserver()
 	}
 	return held, nil
 }

@@ -1,6 +1,7 @@
 package rekey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -182,12 +183,12 @@ func (r *Rekey) cutUnknown() {
 	}
 }
 
+// programName is what operators see of an instance that says no name.
+func programName() string { return filepath.Base(os.Args[0]) }
+
 // joinFleet enters the fleet, and gives the phases to begin with.
 func (r *Rekey) joinFleet(ctx context.Context, c *FleetConfig) (first []phase.Phase, err error) {
-	name := c.Name
-	if name == "" {
-		name = filepath.Base(os.Args[0])
-	}
+	name := cmp.Or(c.Name, programName())
 	r.agent, first, err = fleet.JoinAgent(ctx, fleet.AgentConfig{
 		Plan: r.plan, Engine: fleetEngine{r}, Name: name, Version: c.Version, Logger: r.log,
 	})

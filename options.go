@@ -33,6 +33,10 @@ func WithPhases(phases map[string]phase.Phase) Option {
 // WithFlags chooses the phase of each rule by the flags of the environment that the rule's flags:
 // names, CW_CACHE_PREFIX_ENABLED and its like; lookup is [os.LookupEnv] or has its form. A rule
 // without flags is at legacy. The flags are read by Open and again by [Rekey.ReloadFlags].
+//
+// The process shows itself in the fleet's records as an observer, where the plan names a server that can be
+// reached: rekey status tells which phases it is in, and whether they may stand beside those of others. It
+// needs no record, waits for none and follows none.
 func WithFlags(lookup func(string) (string, bool)) Option {
 	return func(o *options) {
 		o.sources++

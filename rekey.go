@@ -37,6 +37,8 @@ type Rekey struct {
 
 	agent *fleet.Agent // nil without a fleet
 
+	observer *fleet.Observer // tells the fleet of a process that obeys flags; nil as evidence is
+
 	changing sync.Mutex // held by the one change of phases at a time
 	tables   sync.Mutex // held while the table is read to be replaced
 
@@ -111,6 +113,11 @@ func (r *Rekey) start(ctx context.Context, o *options) error {
 	r.rules.SetTable(&intercept.Table{Version: 1, Phases: first})
 	if r.agent != nil {
 		r.agent.Start()
+	}
+	if r.evidence != nil {
+		if err := r.showObserver(); err != nil {
+			return err
+		}
 	}
 	if held {
 		r.startWaiting()
@@ -351,11 +358,14 @@ func (r *Rekey) Close() error {
 	r.cancel()
 	r.conns.shut()
 	r.work.Wait()
+	if r.observer != nil {
+		left = errors.Join(left, r.observer.Close())
+	}
 	if r.evidence == nil {
 		return left
 	}
 	if err := r.evidence.Close(); err != nil && !errors.Is(err, redis.ErrClosed) {
-		return fmt.Errorf("rekey: close: %w", err)
+		return errors.Join(left, fmt.Errorf("rekey: close: %w", err))
 	}
-	return nil
+	return left
 }

@@ -15,7 +15,7 @@ func sweepPhase(s *control.Status, rule int, kind sweep.Kind, assumed phase.Phas
 	switch {
 	case t == nil && assumed != 0:
 		return assumed, false, nil
-	case t == nil && s.Empty:
+	case t == nil && (s.Empty || unled(s)):
 		return 0, false, misused(fmt.Sprintf("rekey %s RULE --assume-phase %s, when it is so", kind, phasesText(kind)),
 			"there is no fleet that could tell the phase that every process is in, so it takes your word: --assume-phase")
 	case t == nil:

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -58,27 +57,6 @@ func lostRecords(p *plan.Plan, s *control.Status) []statusFinding {
 			text = fmt.Sprintf("the control record of rule %s was turned back: it says %s, and instances were already led to %s", r.Name, t.Phase, furthest.Phase)
 		}
 		out = append(out, statusFinding{levelUnsafe, text, fmt.Sprintf("rekey restore-phase %s --phase %s", r.Name, furthest.Phase)})
-	}
-	return out
-}
-
-// observers obey flags. Beside a fleet that is led they are safe only in a phase that may stand beside
-// its own.
-func observers(p *plan.Plan, s *control.Status) []statusFinding {
-	var out []statusFinding
-	for n := range s.Instances {
-		in := &s.Instances[n]
-		if !in.Observer || in.Lost || in.Bad != "" {
-			continue
-		}
-		who := cmp.Or(in.Name, shortID(in.ID))
-		finding := statusFinding{levelWarning, who + " obeys flags and cannot be led, so no step can be made", "open it with rekey.WithFleet, or stop it"}
-		if bad := besideText(p, s, in); bad != "" {
-			finding.Level = levelUnsafe
-			finding.Text = fmt.Sprintf("%s obeys flags and is with %s: values can be lost, or read old", who, bad)
-			finding.Try = "stop it, or set its flags to the fleet's phase: rekey flags --table"
-		}
-		out = append(out, finding)
 	}
 	return out
 }

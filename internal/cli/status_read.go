@@ -9,7 +9,6 @@ import (
 
 	"github.com/classwaves/rekey/internal/control"
 	"github.com/classwaves/rekey/internal/fleet"
-	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
 )
 
@@ -155,16 +154,4 @@ func behindOf(state *fleet.RuleState, knows bool, hash string, t *fleet.Target) 
 		return ""
 	}
 	return cmp.Or(state.Behind, "it has not said that it has reached "+t.Phase.String())
-}
-
-// besideText says where an observer is that may not be there; "" where it may.
-func besideText(p *plan.Plan, s *control.Status, in *control.InstanceStatus) string {
-	var bad []string
-	for i, r := range p.Rules {
-		t, at := s.Rules[i].Target, in.Rules[r.Name].Phase
-		if t != nil && at != 0 && !phase.Beside(r.Strategy, at, t.Phase) {
-			bad = append(bad, fmt.Sprintf("%s in %s beside %s", r.Name, at, t.Phase))
-		}
-	}
-	return strings.Join(bad, ", ")
 }

@@ -122,7 +122,20 @@ func TestStatusScreens(t *testing.T) {
 			r.target("sessions", phase.Dual)
 			r.join("web-1", phase.Dual, phase.Legacy)
 			r.join("cron", phase.Legacy, phase.Legacy, func(in *fleet.Instance) { in.Observer = true })
-		}, []string{"unsafe    cron obeys flags and is with sessions in legacy beside dual", "held up  cron (host, pid 42) obeys flags"}},
+		}, []string{"unsafe    rule sessions: cron (host, pid 42) obeys flags and is in legacy beside the fleet in dual", "held up  cron (host, pid 42) obeys flags", "so no step can be made"}},
+		{"flags", func(r *records) {
+			observer := func(in *fleet.Instance) { in.Observer = true }
+			r.join("web-1", phase.Dual, phase.Legacy, observer, func(in *fleet.Instance) {
+				state := in.Rules["sessions"]
+				state.Ungated = 1
+				in.Rules["sessions"] = state
+			})
+			r.join("web-2", phase.Guard, phase.Legacy, observer)
+			r.join("web-3", phase.Legacy, phase.Legacy, observer)
+		}, []string{
+			"3 instances: 3 observers", "there is no fleet of environment prod that could be", "web-1 (host, pid 42) went by flags where no verdict says",
+			"unsafe    rule sessions: web-3 (host, pid 42) obeys flags and is in legacy beside web-1 (host, pid 42) in dual",
+		}},
 		{"other-plan", func(r *records) {
 			r.found()
 			r.join("web-1", phase.Legacy, phase.Legacy, func(in *fleet.Instance) {
@@ -130,6 +143,20 @@ func TestStatusScreens(t *testing.T) {
 				in.Rules["basket"] = fleet.RuleState{Hash: "x", Phase: phase.Legacy}
 			})
 		}, []string{"the fleet has 1 rule that", "basket", "-f FILE", "its plan has another rule"}},
+		{"other-plan-all", func(r *records) {
+			for i, rule := range r.plan.Rules {
+				text := fmt.Sprintf(`{"phase":"legacy","epoch":%q,"gen":0,"seq":0,"hash":"other","at":%q,"format":1}`, recordsEpoch, time.Now().UTC().Format(time.RFC3339))
+				if err := r.store.Client().HSet(r.t.Context(), r.store.Keys().Phase(), r.plan.Rules[i].Name, text).Err(); err != nil {
+					r.t.Fatal(err, rule)
+				}
+			}
+			r.join("web-1", phase.Legacy, phase.Legacy, func(in *fleet.Instance) {
+				for name, state := range in.Rules {
+					state.Hash = "other"
+					in.Rules[name] = state
+				}
+			})
+		}, []string{"the fleet has another plan than", "differ in sessions, limits", "Try: rekey status -f FILE, with the plan that the instances run with"}},
 		{"lost-records", func(r *records) {
 			r.join("web-1", phase.Dual, phase.Move)
 		}, []string{"unsafe", "Try: rekey restore-phase sessions --phase dual", "Try: rekey restore-phase limits --phase move"}},
@@ -148,6 +175,31 @@ func TestStatusScreens(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A server that is not there, that is somebody else, or that wants a password is told apart in words.
+func TestStatusOfNoServer(t *testing.T) {
+	server := redistest.Start(t)
+	b := &bench{t, server, server.Client(), planFile(t, cliPlan)}
+	locked := b.server.URL()
+	server.Kill()
+	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"status", "--watch"}, {"run", "--yes"}, {"rollback"}, {"audit"}, {"log"}, {"freeze"}} {
+		run := b.run(exitFailed, args...)
+		if run.stdout != "" || !strings.Contains(run.stderr, locked+" cannot be reached") || !strings.Contains(run.stderr, "redis-cli -u "+locked+" ping") {
+			t.Errorf("%v, of a server that is down: got %s%s", args, run.stdout, run.stderr)
+		}
+	}
+	server.Restart()
+	b.set("CONFIG", "SET", "requirepass", "secret")
+	if run := b.run(exitFailed, "status"); !strings.Contains(run.stderr, "refuses the login: NOAUTH") || !strings.Contains(run.stderr, "USER:PASSWORD@") {
+		t.Errorf("of one that wants a password: got %s", run.stderr)
+	}
+	for url, want := range map[string]string{"redis://127.0.0.1:1": "cannot be reached", "redis://no.such.host.invalid": "cannot be reached", "127.0.0.1:6379": "--redis"} {
+		run := runCLI(t, nil, "status", "-f", b.path, "--redis", url)
+		if run.code != exitFailed && run.code != exitUsage || !strings.Contains(run.stderr, want) || !strings.Contains(run.stderr, "\nTry: ") {
+			t.Errorf("%s: exit code %d, %s", url, run.code, run.stderr)
+		}
 	}
 }
 

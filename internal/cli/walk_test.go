@@ -394,3 +394,40 @@ func TestForget(t *testing.T) {
 		t.Errorf("got %s", run.stdout)
 	}
 }
+
+// A process that obeys flags joins a fleet that is led: status says who it is and what is unsafe, no step is
+// made beside it, an audit knows its connections, and when it ends the fleet goes on.
+func TestMixedFleet(t *testing.T) {
+	w := newWalked(t, 1)
+	w.run(exitDone, "advance", "sessions", "--to", "dual")
+	flags := map[string]string{}
+	old, err := rekey.Open(t.Context(), w.plan, rekey.WithFlags(func(name string) (string, bool) { v, ok := flags[name]; return v, ok }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := redis.NewClient(&redis.Options{Addr: w.server.Addr(), Dialer: old.Dialer(nil)})
+	if err := c.Get(t.Context(), "secure_session:0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	redistest.WaitFor(t, 10*time.Second, func() bool {
+		return strings.Contains(w.run(exitDone, "status").stdout, "2 instances: 1 live, 1 observer")
+	})
+	screen := w.run(exitDone, "status").stdout
+	for _, want := range []string{
+		"unsafe    rule sessions: cli.test (", "obeys flags and is in legacy beside the fleet in dual: values can be lost, or read old", "so no step can be made",
+	} {
+		if !strings.Contains(screen, want) {
+			t.Errorf("no %q in\n%s", want, screen)
+		}
+	}
+	if run := w.run(exitGate, "advance", "sessions"); !strings.Contains(run.stderr, "obeys flags and not the fleet") || !strings.Contains(run.stderr, "open it with the fleet, or stop it") {
+		t.Errorf("got %s%s", run.stdout, run.stderr)
+	}
+	redistest.WaitFor(t, 10*time.Second, func() bool {
+		return runCLI(t, nil, "audit", "-f", w.path, "--redis", w.server.URL()).code == exitDone
+	})
+	if err := errors.Join(c.Close(), old.Close()); err != nil {
+		t.Fatal(err)
+	}
+	w.run(exitDone, "advance", "sessions", "--soak", "-1s")
+}

@@ -126,17 +126,22 @@ func RunID(ctx context.Context, c interface {
 	return id, nil
 }
 
-// join enters the fleet as a new instance, and takes its targets.
-func (a *Agent) join(ctx context.Context) ([]phase.Phase, error) {
-	rules := a.Plan.Rules
+// newInstance is the record of this process.
+func newInstance(p *plan.Plan, name, version string, now time.Time) Instance {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	a.self = Instance{
-		Lease: a.Plan.Fleet.Lease.Microseconds(), ID: newID(), Name: a.Name, Host: host, PID: os.Getpid(),
-		Version: a.Version, Format: Format, Started: a.Now().UTC(), Rules: make(map[string]RuleState, len(rules)),
+	return Instance{
+		Lease: p.Fleet.Lease.Microseconds(), ID: newID(), Name: name, Host: host, PID: os.Getpid(),
+		Version: version, Format: Format, Started: now.UTC(), Rules: make(map[string]RuleState, len(p.Rules)),
 	}
+}
+
+// join enters the fleet as a new instance, and takes its targets.
+func (a *Agent) join(ctx context.Context) ([]phase.Phase, error) {
+	rules := a.Plan.Rules
+	a.self = newInstance(a.Plan, a.Name, a.Version, a.Now())
 	a.followed, a.reached, a.broken = make([]Target, len(rules)), make([]Target, len(rules)), make([]string, len(rules))
 	for i, r := range rules {
 		a.self.Rules[r.Name] = RuleState{Hash: a.Plan.Hash(i), Mark: Mark{-1, -1}}

@@ -45,6 +45,10 @@ type RuleState struct {
 	Behind    string `json:"behind,omitempty"`
 	Reads     uint64 `json:"reads"`
 	Fallbacks uint64 `json:"fallbacks"`
+	// Of an observer: how often its flags asked for a step whose gate had no verdict, and the rule stayed
+	// where it was, or went all the same.
+	Held    uint64 `json:"held,omitempty"`
+	Ungated uint64 `json:"ungated,omitempty"`
 }
 
 // Lost says whether the lease has run out at a time of the server's clock in microseconds.
