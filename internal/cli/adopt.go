@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -96,7 +97,10 @@ func (a *app) adopt(ctx context.Context, rule string, o adoptOptions) error {
 		Client: t.clients[0], Plan: p, Rule: rule, Reads: reads, Leave: leave,
 		Execute: o.execute, ClaimSharedLegacy: o.claim, TTLTolerance: o.ttls, Examples: examples(o.examples), OnProgress: progress.report,
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err // an adoption has no checkpoint
+	case err != nil:
 		return explainSweep(err)
 	}
 	out := adoptJSON{

@@ -54,6 +54,8 @@ type sweepOptions struct {
 	tolerance    time.Duration
 	examples     int
 	showKeys     bool
+	anew         bool
+	wait         time.Duration
 }
 
 // newSweep is `rekey purge` and its like.
@@ -67,7 +69,9 @@ func newSweep(a *app, kind sweep.Kind) *cobra.Command {
 
 The phase is that of the fleet, which every instance must have reached. Where
 there is no fleet that can tell, --assume-phase is your word that every process
-is in this phase, and stays there until the sweep has ended.`,
+is in this phase, and stays there until the sweep has ended.
+
+A sweep that was interrupted goes on when the same command is given again.`,
 		Example:           fmt.Sprintf("  rekey %s sessions\n  rekey %[1]s sessions --assume-phase %[2]s", kind, kind.Phases(strategyOf(kind))[0]),
 		ValidArgsFunction: a.completeRules(0),
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -78,6 +82,8 @@ is in this phase, and stays there until the sweep has ended.`,
 	f.BoolVar(&o.all, "all", false, "all rules of the plan that have the phase")
 	f.StringVar(&o.phase, "assume-phase", "", "the phase that every process is in, where no fleet tells")
 	f.IntVar(&o.examples, "examples", sweep.DefaultExamples, "how many problems to name")
+	f.BoolVar(&o.anew, "anew", false, "begin anew where an interrupted sweep would go on")
+	f.DurationVar(&o.wait, "wait", time.Minute, "how long a server that does not answer, or is not ready, is waited for in the middle; 0: not at all")
 	f.BoolVar(&o.showKeys, "show-keys", false, "print names of keys; they hold identifiers of sessions")
 	if kind == sweep.Purge || kind == sweep.Cleanup || kind == sweep.Verify {
 		f.BoolVar(&o.execute, "execute", false, "do it; without it nothing is changed")
@@ -216,7 +222,7 @@ func (a *app) sweepRule(ctx context.Context, run func(context.Context, sweep.Opt
 	result, err := run(ctx, sweep.Options{
 		Client: c, Plan: p, Rule: p.Rules[rule].Name, Kind: kind, Phase: at,
 		Execute: o.execute, Repair: o.repair, RemoveStrays: o.removeStrays, ClaimSharedLegacy: o.claim, Overcommit: o.overcommit, MinIdle: o.minIdle, TTLTolerance: o.tolerance,
-		Examples: examples(o.examples), OnProgress: progress.report,
+		Examples: examples(o.examples), OnProgress: progress.report, Anew: o.anew, Patience: o.wait,
 	})
 	if err != nil {
 		return exitFailed, err
@@ -351,9 +357,6 @@ func (a *app) printExamples(all []problemJSON, class sweep.Class) {
 // explainSweep gives the errors of sweeps their exit codes and their last line: a sweep's error ends
 // with what to do, behind its last semicolon.
 func explainSweep(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return err
-	}
 	if errors.As(err, new(*control.HeldError)) || errors.As(err, new(*control.FencedError)) || errors.Is(err, fleet.ErrRestore) {
 		return explainControl(err)
 	}

@@ -115,7 +115,7 @@ func (w *walker) prove(ctx context.Context, step phase.Step) (bool, error) {
 		if gate == phase.Quiet {
 			return w.soak(ctx, s, target)
 		}
-		o, err := w.sweepFor(w.goal.Rule, step.From, gate)
+		o, err := w.sweepFor(w.goal.Rule, target, gate)
 		if err != nil {
 			return false, err
 		}

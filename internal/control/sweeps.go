@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/internal/sweep"
 	"github.com/classwaves/rekey/phase"
 )
@@ -46,7 +47,7 @@ func (c *Controller) sweepRule(ctx context.Context, o sweep.Options) (sweep.Resu
 	}
 	client := redis.NewClient(&base)
 	defer func() { _ = client.Close() }() // the sweep has connections of its own with its options
-	o.Client, o.Plan = client, c.plan
+	o.Client, o.Plan, o.Owner = client, c.plan, c.Owner
 	if o.ReplicaTimeout == 0 {
 		o.ReplicaTimeout = c.ReplicaTimeout
 	}
@@ -93,13 +94,17 @@ func (c *Controller) retire(ctx context.Context, members []string) error {
 	return err
 }
 
-// sweepFor is the sweep that proves a gate.
-func (c *Controller) sweepFor(rule string, at phase.Phase, gate phase.Gate) (sweep.Options, error) {
+// markOf names a target for a sweep's checkpoint: every step makes another one, and none comes back.
+func markOf(t fleet.Target) string { return fmt.Sprintf("%s/%d/%d", t.Epoch, t.Gen, t.Seq) }
+
+// sweepFor is the sweep that proves a gate of the step away from a target that all instances have reached.
+func (c *Controller) sweepFor(rule string, target fleet.Target, gate phase.Gate) (sweep.Options, error) {
 	kind, err := sweep.ParseKind(gate.Sweep())
 	if err != nil {
 		return sweep.Options{}, err
 	}
-	o := sweep.Options{Rule: rule, Kind: kind, Phase: at, OnProgress: func(p sweep.Progress) {
+	at := target.Phase
+	o := sweep.Options{Rule: rule, Kind: kind, Phase: at, Mark: markOf(target), OnProgress: func(p sweep.Progress) {
 		c.tell(Event{Kind: Sweeping, Rule: rule, From: at, Gate: gate.String(), Sweep: &p})
 	}}
 	o.Overcommit = c.Overcommit && kind == sweep.Backfill
@@ -132,7 +137,7 @@ func (c *Controller) sweepAlone(ctx context.Context, o sweep.Options) (sweep.Res
 	if err != nil {
 		return sweep.Result{}, c.verdictOf(err)
 	}
-	o.Phase = s.targets[o.Rule].Phase
+	o.Phase, o.Mark = s.targets[o.Rule].Phase, markOf(s.targets[o.Rule])
 	result, err := c.sweepRule(ctx, o)
 	return result, c.verdictOf(err)
 }

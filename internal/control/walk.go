@@ -122,8 +122,11 @@ func (c *Controller) verdictOf(err error) error {
 // passing are the first words of errors of a server that will answer again.
 var passing = []string{"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", "TRYAGAIN", "UNBLOCKED"}
 
-// transient says whether an error is one of the connection, or of a server that is not ready.
+// transient says whether an error is one of the connection, of a server that is not ready, or of a sweep that ends.
 func transient(err error) bool {
+	if errors.As(err, new(*sweep.LeaseError)) {
+		return true // somebody runs it by hand
+	}
 	var refused *sweep.ServerError
 	if errors.As(err, &refused) && refused.Code == "" {
 		return !errors.Is(err, context.Canceled)

@@ -107,7 +107,7 @@ func Adopt(ctx context.Context, o AdoptOptions) (AdoptResult, error) {
 	}
 	var links []*link
 	for _, database := range o.Plan.Databases {
-		links = append(links, newLink(o.Client, database))
+		links = append(links, newLink(o.Client, database, nil))
 	}
 	closeAll := func() (err error) {
 		for _, l := range links {
@@ -209,7 +209,7 @@ func (j *adoption) each(ctx, work context.Context, links []*link, p pass) error 
 		}
 		j.progress.Database, j.progress.Visited, j.progress.Keys = l.database, 0, keys
 		j.progress.Pass++
-		if err := j.walk(ctx, work, l, p); err != nil {
+		if err := j.walk(ctx, work, l, p, 0); err != nil {
 			return err
 		}
 	}

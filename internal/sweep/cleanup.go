@@ -29,10 +29,7 @@ import (
 //
 // Somebody who does not go through rekey may still use the legacy names. Idle time tells, if no sweep has read the key
 // since: servers before 7.2 count that as use.
-type cleanup struct {
-	*run
-	strays int64 // legacy keys without a target that were left
-}
+type cleanup struct{ *run }
 
 // ErrIdleUnknown is a cleanup that was told to look at idle times on a server that keeps none.
 var ErrIdleUnknown = errors.New("rekey: the server's maxmemory policy is LFU, so it keeps no idle times; " +
@@ -51,7 +48,7 @@ func (j *cleanup) page(ctx context.Context, l *link, keys []key) error {
 	if j.RemoveStrays {
 		dead = append(dead, alone...)
 	} else {
-		j.strays += int64(len(alone))
+		j.strays += int64(len(alone)) // left where they are
 	}
 	if dead, err = j.idle(ctx, l, dead); err != nil {
 		return err

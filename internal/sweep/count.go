@@ -38,7 +38,7 @@ func Count(ctx context.Context, client *redis.Client, p *plan.Plan) (Counted, er
 		c.Rules = append(c.Rules, RuleCount{Rule: r.Name, Types: make(map[string]int64)})
 	}
 	for _, database := range p.Databases {
-		if err := c.database(ctx, newLink(client, database), p); err != nil {
+		if err := c.database(ctx, newLink(client, database, nil), p); err != nil {
 			return c, err
 		}
 	}

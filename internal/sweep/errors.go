@@ -16,6 +16,25 @@ type ServerError struct {
 	Err     error
 }
 
+// StoppedError is a sweep whose context was done before it came to its end.
+type StoppedError struct {
+	Kind             Kind
+	Rule             string
+	Matched, Changed int64
+	GoesOn           bool  // it goes on from its checkpoint when it is started again
+	Err              error // the context's cause
+}
+
+func (e *StoppedError) Error() string {
+	again := "it begins anew"
+	if e.GoesOn {
+		again = "it goes on from there"
+	}
+	return fmt.Sprintf("rekey: %v of rule %q was stopped after %d keys, %d changed; start it again, %s", e.Kind, e.Rule, e.Matched, e.Changed, again)
+}
+
+func (e *StoppedError) Unwrap() error { return e.Err }
+
 // next is what to do about an error, by its first word.
 var next = map[string]string{
 	"":            "see that the server runs and can be reached, then start the sweep again",

@@ -95,7 +95,7 @@ func TestServersThatRefuse(t *testing.T) {
 	p := parse(t, testPlan)
 	t.Run("replica", func(t *testing.T) {
 		replica := redistest.Start(t).Replica()
-		refused(t, sweep.Options{Client: replica.Client(), Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}, "DEL", "READONLY", "name its primary")
+		refused(t, sweep.Options{Client: replica.Client(), Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}, "SET", "READONLY", "name its primary")
 	})
 	t.Run("busy", func(t *testing.T) {
 		server := redistest.Start(t, redistest.WithConfig("lua-time-limit 10"))
@@ -103,17 +103,17 @@ func TestServersThatRefuse(t *testing.T) {
 		busy.Send("EVAL", "while true do end", "0")
 		client := server.Client()
 		redistest.WaitFor(t, 10*time.Second, func() bool { return strings.HasPrefix(fmt.Sprint(client.Ping(t.Context()).Err()), "BUSY") })
-		refused(t, sweep.Options{Client: client, Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}, "DEL", "BUSY", "SCRIPT KILL")
+		refused(t, sweep.Options{Client: client, Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}, "INFO", "BUSY", "SCRIPT KILL")
 	})
 	t.Run("nobody there", func(t *testing.T) {
 		client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DialerRetries: 1})
 		defer client.Close()
-		refused(t, sweep.Options{Client: client, Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}, "DEL", "", "see that the server runs")
+		refused(t, sweep.Options{Client: client, Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}, "INFO", "", "see that the server runs")
 	})
 	t.Run("wrong password", func(t *testing.T) {
 		client := redistest.Shared(t).Client(func(o *redis.Options) { o.Username, o.Password = "nobody", "secret" })
 		r := sweep.Options{Client: client, Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}
-		refused(t, r, "DEL", "WRONGPASS", "correct the user")
+		refused(t, r, "INFO", "WRONGPASS", "correct the user")
 	})
 	t.Run("killed in the middle", func(t *testing.T) {
 		server := redistest.Start(t)

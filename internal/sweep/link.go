@@ -22,7 +22,9 @@ type link struct {
 
 // newLink takes the options of the caller's client and changes what a sweep wants otherwise: RESP2, so that replies are
 // the same on every server; no retries, so that what is counted was done once; and a long timeout.
-func newLink(base *redis.Client, database int) *link {
+//
+// admit is asked of every connection before it carries a command; nil: none is.
+func newLink(base *redis.Client, database int, admit func(context.Context, *redis.Conn) error) *link {
 	o := *base.Options()
 	o.DB = database
 	o.Protocol = 2
@@ -31,10 +33,13 @@ func newLink(base *redis.Client, database int) *link {
 	o.MaxRetries = -1
 	o.ReadTimeout = max(o.ReadTimeout, answerTimeout)
 	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 3, 0, 0, 0
-	admit := o.OnConnect
+	first := o.OnConnect
 	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
-		if admit != nil {
-			if err := admit(ctx, conn); err != nil {
+		for _, ask := range []func(context.Context, *redis.Conn) error{first, admit} {
+			if ask == nil {
+				continue
+			}
+			if err := ask(ctx, conn); err != nil {
 				return err
 			}
 		}

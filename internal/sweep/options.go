@@ -33,6 +33,16 @@ type Options struct {
 	Kind Kind
 	// Phase is the caller's word that every process is in this phase, and stays there until the sweep has ended.
 	Phase phase.Phase
+	// Mark names the target of the fleet's records that all instances have reached, by a word that changes with every step.
+	// Who gives one holds the controller's lock. "": the phase is the operator's word.
+	Mark string
+	// Anew begins anew although an interrupted sweep could go on.
+	Anew bool
+	// Owner is who runs the sweep, for those who meet its lease; "": USER@HOST (pid).
+	Owner string
+	// Patience is how long a server that does not answer, or is not ready, is waited for in the middle of the sweep, which
+	// then goes on; 0: not at all, the sweep ends with the error.
+	Patience time.Duration
 	// Execute makes purge and cleanup remove, and verify repair. Without it they only count. The other jobs always act.
 	Execute bool
 	// Repair makes verify mend what differs (with Execute) or say that it would.
@@ -68,7 +78,7 @@ func (o Options) withDefaults() (Options, error) {
 		return fail("no client or no plan")
 	case !o.Kind.known():
 		return fail(o.Kind.String() + " is no sweep")
-	case o.Page < 0 || o.MinIdle < 0 || o.TTLTolerance < 0 || o.ReplicaTimeout < 0:
+	case o.Page < 0 || o.MinIdle < 0 || o.TTLTolerance < 0 || o.ReplicaTimeout < 0 || o.Patience < 0:
 		return fail("a page, a duration or a tolerance is less than 0")
 	case o.Repair && o.Kind != Verify:
 		return fail("only verify repairs")
@@ -84,6 +94,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Examples == 0 {
 		o.Examples = DefaultExamples
+	}
+	if o.Owner == "" {
+		o.Owner = owner()
 	}
 	if o.ReplicaTimeout == 0 {
 		o.ReplicaTimeout = DefaultReplicaTimeout
@@ -103,6 +116,8 @@ type Progress struct {
 	Counts
 	// Problems is how many were found, of all classes.
 	Problems int64
+	// Reason is what holds the sweep back at the moment; "": nothing but the server's speed.
+	Reason string
 }
 
 // Counts is what a sweep has done.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/classwaves/rekey/internal/keyname"
 	"github.com/classwaves/rekey/phase"
 )
@@ -22,6 +24,16 @@ type run struct {
 	rule     int
 	strategy phase.Strategy
 
+	token   string // in the record, over all attempts
+	attempt int    // from 1
+	lease   *lease // nil: the server is full and keeps no record
+	at      checkpoint
+	strays  int64 // legacy keys without a target that cleanup left
+	left    bool  // a checkpoint was left to go on from
+
+	awaiting time.Time // since when the server is waited for
+	lastPage time.Time
+
 	result   Result
 	reported map[reportedKey]struct{}
 	progress Progress
@@ -35,16 +47,39 @@ type job interface {
 }
 
 // Run makes one sweep over a rule's keys in every database of the plan. It refuses with a *[PhaseError] what is not safe
-// in the phase given. When the context is done it finishes the page at work and returns the context's error; the result
-// says what was done, and the sweep can be started again, from the beginning.
+// in the phase given, and with a *[LeaseError] what somebody else does already. When the context is done it finishes the
+// page at work and returns the context's error; the result says what was done, and the sweep goes on when it is started
+// again (see [checkpoint] for when it may).
 func Run(ctx context.Context, o Options) (Result, error) {
 	r, err := prepare(o)
 	if err != nil {
 		return Result{}, err
 	}
+	for {
+		r.attempt++
+		err = r.try(ctx)
+		if err == nil || ctx.Err() != nil || r.Patience == 0 || r.lastPage.IsZero() || !passes(err) {
+			break
+		}
+		if late := r.await(ctx, err); late != nil {
+			break // err says why
+		}
+	}
+	if ctx.Err() != nil && err != nil {
+		err = &StoppedError{Kind: r.Kind, Rule: r.Rule, Matched: r.result.Matched, Changed: r.result.Changed, GoesOn: r.left, Err: context.Cause(ctx)}
+	}
+	return r.result, err
+}
+
+// try is one attempt at the sweep, on connections of its own.
+func (r *run) try(ctx context.Context) error {
+	held := newLease(controlKey(r.Plan, r.Kind, r.Rule), r.token, r.Owner)
+	r.lease, r.left = held, false
 	var links []*link
 	for _, database := range r.Plan.Databases {
-		links = append(links, newLink(r.Client, database))
+		links = append(links, newLink(r.Client, database, func(ctx context.Context, conn *redis.Conn) error {
+			return held.enter(ctx, conn, database)
+		}))
 	}
 	closeAll := func() (err error) {
 		for _, l := range links {
@@ -52,15 +87,20 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		}
 		return err
 	}
+	work := context.WithoutCancel(ctx)
 	over := lateStop(ctx, closeAll)
-	err = r.sweep(ctx, context.WithoutCancel(ctx), links)
+	err := r.sweep(ctx, work, links)
+	held.end()
+	if err != nil && held.isTaken() {
+		// Without an answer something may be under way still; who goes on closes the connection.
+		var refused *ServerError
+		silent := errors.As(err, &refused) && refused.Code == ""
+		left := held.release(work, !silent)
+		r.left = left == nil && r.result.Verdict.RunID != ""
+	}
 	over()
 	_ = closeAll() // nothing is buffered; after a late stop they are closed already
-	if ctx.Err() != nil && err != nil {
-		err = fmt.Errorf("rekey: %v of rule %q was stopped after %d keys, %d changed; start it again, it begins anew: %w",
-			r.Kind, r.Rule, r.result.Matched, r.result.Changed, context.Cause(ctx))
-	}
-	return r.result, err
+	return err
 }
 
 // lateStop closes the connections if the page at work has not ended a while after the context was done, as on a server
@@ -96,7 +136,7 @@ func prepare(o Options) (*run, error) {
 		return nil, fmt.Errorf("%w: the plan has no rule %q", ErrOptions, o.Rule)
 	}
 	r := &run{
-		Options: o, names: o.Plan.Names(), rule: rule, strategy: o.Plan.Rules[rule].Strategy,
+		Options: o, token: rand.Text(), names: o.Plan.Names(), rule: rule, strategy: o.Plan.Rules[rule].Strategy,
 		reported: make(map[reportedKey]struct{}),
 	}
 	refuse := func(job string, want []phase.Phase) error {
@@ -136,15 +176,17 @@ func (r *run) job() job {
 	}
 }
 
-// sweep is the whole of a run: the old verdict goes, every database is walked, the new verdict is stored.
+// sweep is the whole of an attempt: the old verdict goes, every database is walked, the new verdict is stored.
 func (r *run) sweep(ctx, work context.Context, links []*link) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	control := links[0] // the control keys live in the plan's first database
-	mark, err := r.begin(work, control, rand.Text())
-	if err != nil {
+	if err := r.begin(ctx, control); err != nil {
 		return err
+	}
+	if r.lease != nil {
+		r.lease.keep(work)
 	}
 	j := r.job()
 	if p, ok := j.(interface {
@@ -163,18 +205,18 @@ func (r *run) sweep(ctx, work context.Context, links []*link) error {
 	}
 	passes := j.passes()
 	r.progress.Passes = len(passes) * len(links)
-	for _, l := range links {
-		for _, p := range passes {
-			keys, err := l.client.DBSize(work).Result()
-			if err != nil {
-				return serverError("DBSIZE", err)
-			}
-			r.progress.Database, r.progress.Visited, r.progress.Keys = l.database, 0, keys
-			r.progress.Pass++
-			if err := r.walk(ctx, work, l, p); err != nil {
-				return err
-			}
+	for walk := r.at.Walk; walk < r.progress.Passes; walk++ {
+		l, p := links[walk/len(passes)], passes[walk%len(passes)]
+		keys, err := l.client.DBSize(work).Result()
+		if err != nil {
+			return serverError("DBSIZE", err)
 		}
+		r.progress.Database, r.progress.Visited, r.progress.Keys = l.database, min(r.at.Visited, keys), keys
+		r.progress.Pass = walk + 1
+		if err := r.walk(ctx, work, l, p, r.at.Cursor); err != nil {
+			return err
+		}
+		r.reached(walk+1, 0, 0)
 	}
 	if p, ok := j.(interface {
 		ended(ctx context.Context, control *link) error
@@ -187,7 +229,17 @@ func (r *run) sweep(ctx, work context.Context, links []*link) error {
 		holds, reason := j.prove(g)
 		r.result.Verdict.Gates = append(r.result.Verdict.Gates, GateVerdict{Gate: g, Holds: holds, Reason: reason})
 	}
-	return r.finish(work, control, mark)
+	return r.finish(work, control)
+}
+
+// reached notes how far the sweep is: all before this was worked on, and the server has answered all of it.
+func (r *run) reached(walk int, cursor uint64, visited int64) {
+	r.at.Walk, r.at.Cursor, r.at.Visited = walk, cursor, visited
+	r.lastPage = time.Now()
+	r.at.tally = tally{r.result.Counts, r.result.Problems, r.strays}.clone()
+	if r.lease != nil {
+		r.lease.save(r.at)
+	}
 }
 
 // reportedKey is a problem that was counted, so that a name which SCAN gives twice is counted once.
@@ -210,8 +262,9 @@ func (r *run) found(class Class, l *link, k key, detail string) bool {
 		r.reported[id] = struct{}{}
 	}
 	r.result.Problems[class]++
-	if len(r.result.Examples) < r.Examples {
-		r.result.Examples = append(r.result.Examples, Problem{Class: class, Database: l.database, Legacy: k.legacy, Target: k.target, Detail: detail})
+	p := Problem{Class: class, Database: l.database, Legacy: k.legacy, Target: k.target, Detail: detail}
+	if len(r.result.Examples) < r.Examples && !slices.Contains(r.result.Examples, p) { // it may be a page that is done again
+		r.result.Examples = append(r.result.Examples, p)
 	}
 	return true
 }

@@ -1,7 +1,6 @@
 package sweep
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,6 +32,8 @@ type Verdict struct {
 	// when the sweep started.
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
+	// Resumed is how often the sweep was interrupted and went on from its checkpoint; Started is that of the first run.
+	Resumed int `json:"resumed,omitempty"`
 	// RunID and ReplicationID tell which server, and which history of its data, the verdict is about. They are empty where
 	// the server does not say.
 	RunID         string `json:"run_id,omitempty"`
@@ -98,7 +99,7 @@ type Store struct {
 // OpenStore returns the verdicts of a plan. The client's options are used for a connection to the plan's first database,
 // where the control keys live.
 func OpenStore(client *redis.Client, p *plan.Plan) *Store {
-	return &Store{plan: p, link: newLink(client, p.Databases[0])}
+	return &Store{plan: p, link: newLink(client, p.Databases[0], nil)}
 }
 
 // Close closes the store's connections.
@@ -115,9 +116,9 @@ func (s *Store) Load(ctx context.Context, rule string, kind Kind) (Verdict, bool
 	if err != nil {
 		return Verdict{}, false, serverError("GET", err)
 	}
-	var r record
-	if err := json.Unmarshal(data, &r); err != nil {
-		return Verdict{}, false, fmt.Errorf("rekey: verdict of %v of rule %q: %w", kind, rule, err)
+	r, err := parseRecord(string(data))
+	if err != nil {
+		return Verdict{}, false, fmt.Errorf("verdict of %v of rule %q: %w", kind, rule, err)
 	}
 	if r.Running != "" || r.Verdict == nil {
 		return Verdict{}, false, nil
@@ -141,128 +142,4 @@ func (s *Store) Remove(ctx context.Context, rule string, gates ...phase.Gate) er
 		}
 	}
 	return nil
-}
-
-func controlKey(p *plan.Plan, kind Kind, rule string) string {
-	return p.ControlPrefix() + "sweep:" + kind.String() + ":" + rule
-}
-
-// record is the value of the control key: a sweep under way, by its token, or a verdict.
-type record struct {
-	Running string   `json:"running,omitempty"`
-	Verdict *Verdict `json:"verdict,omitempty"`
-}
-
-func (r record) encode() []byte {
-	data, err := json.Marshal(r)
-	if err != nil {
-		panic(err) // its types are all plain
-	}
-	return data
-}
-
-// begin removes the verdict that the sweep would renew, puts the sweep's mark in its place, and notes when and on which
-// server the sweep starts. It returns the mark.
-//
-// A server that is full refuses the mark, and purge and cleanup are what would free it. They run without, and store no
-// verdict: without a mark they could not notice that one was to be removed.
-func (r *run) begin(ctx context.Context, l *link, token string) ([]byte, error) {
-	name := controlKey(r.Plan, r.Kind, r.Rule)
-	if err := l.client.Del(ctx, name).Err(); err != nil {
-		return nil, serverError("DEL", err)
-	}
-	mark := record{Running: token}.encode()
-	switch err := l.client.Set(ctx, name, mark, 0).Err(); {
-	case code(err) == "OOM" && (r.Kind == Purge || r.Kind == Cleanup):
-		mark = nil
-	case err != nil:
-		return nil, serverError("SET", err)
-	}
-	v := &r.result.Verdict
-	*v = Verdict{
-		Kind: r.Kind, Rule: r.Rule, RuleHash: r.Plan.Hash(r.rule), Strategy: r.strategy.String(), Phase: r.Phase,
-		Execute: r.Execute, Databases: r.Plan.Databases,
-	}
-	server, err := identify(ctx, l.client)
-	if err != nil {
-		return nil, err
-	}
-	v.RunID, v.ReplicationID = server.runID, server.replicationID
-	v.Started, err = l.client.Time(ctx).Result()
-	return mark, serverError("TIME", err)
-}
-
-// finish waits for the replicas and stores the verdict in the place of the mark.
-func (r *run) finish(ctx context.Context, l *link, mark []byte) error {
-	v := &r.result.Verdict
-	v.Counts, v.Problems = r.result.Counts, r.result.Problems
-	if mark == nil {
-		v.deny("the server was full when the sweep began, so no verdict could be kept; run it again")
-		return nil
-	}
-	conn := l.client.Conn()
-	defer conn.Close() // back to the pool; what was sent was answered
-	name := controlKey(r.Plan, r.Kind, r.Rule)
-
-	// WAIT speaks of the writes of its own connection. This one comes after all that the sweep has sent, on whatever
-	// connection, for the sweep has seen their replies.
-	ending := record{Running: string(mark)}.encode()
-	if ok, err := replace(ctx, conn, name, mark, ending); err != nil || !ok {
-		return r.removed(err)
-	}
-	server, err := identify(ctx, conn)
-	if err != nil {
-		return err
-	}
-	if v.Replicas = server.replicas; v.Replicas > 0 {
-		n, err := conn.Do(ctx, "WAIT", v.Replicas, r.ReplicaTimeout.Milliseconds()).Int()
-		if err != nil {
-			return serverError("WAIT", err)
-		}
-		if n < v.Replicas {
-			v.deny(fmt.Sprintf("%d of %d connected replicas acknowledged the sweep within %v; wait until they have caught up, then run it again",
-				n, v.Replicas, r.ReplicaTimeout))
-		}
-	}
-	if server.runID != v.RunID || server.replicationID != v.ReplicationID {
-		v.deny("the server, or its history, is another than when the sweep began: there was a restart or a failover; run it again")
-	}
-	if v.Ended, err = conn.Time(ctx).Result(); err != nil {
-		return serverError("TIME", err)
-	}
-	ok, err := replace(ctx, conn, name, ending, record{Verdict: v}.encode())
-	if err != nil || !ok {
-		return r.removed(err)
-	}
-	r.result.Stored = true
-	return nil
-}
-
-// removed is a sweep whose mark is gone: another one began, or a step was made that undoes what this one would prove.
-func (r *run) removed(err error) error {
-	if err == nil {
-		r.result.Verdict.deny("while the sweep ran its verdict was removed: by a step, or because another sweep of the kind began; run it again")
-	}
-	return err
-}
-
-// replace sets a key only if it has a certain value.
-func replace(ctx context.Context, conn *redis.Conn, name string, from, to []byte) (bool, error) {
-	replies, err := pipeline(ctx, conn, []command{{"WATCH", name}, {"GET", name}})
-	if err != nil {
-		return false, err
-	}
-	for i, words := range []string{"WATCH", "GET"} {
-		if err := serverError(words, replies[i].Err()); err != nil {
-			return false, err
-		}
-	}
-	if now, _ := replies[1].Text(); !bytes.Equal([]byte(now), from) { // nil: the key is gone
-		return false, serverError("UNWATCH", conn.Do(ctx, "UNWATCH").Err())
-	}
-	_, done, err := transaction(ctx, conn, []command{{"SET", name, to}})
-	if err != nil {
-		_ = conn.Do(ctx, "UNWATCH").Err() // the connection goes back to the pool; err is what counts
-	}
-	return done, err
 }

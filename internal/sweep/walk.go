@@ -32,9 +32,10 @@ type page struct {
 	err    error
 }
 
-// walk calls work with the keys of the rule that a whole SCAN of one database finds, page by page. The next page is on
-// its way while one is worked on. It ends early when ctx is done; what is sent runs under the context work, which is not.
-func (r *run) walk(ctx, work context.Context, l *link, p pass) error {
+// walk calls work with the keys of the rule that a SCAN of one database finds, page by page, from a cursor on (0: the whole
+// database). The next page is on its way while one is worked on. It ends early when ctx is done; what is sent runs under the
+// context work, which is not.
+func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) error {
 	pair := r.names.Pair(r.rule)
 	glob := pair.Legacy().Glob()
 	if p.side == targetSide {
@@ -47,13 +48,18 @@ func (r *run) walk(ctx, work context.Context, l *link, p pass) error {
 			coming <- page{names, cursor, serverError("SCAN", err)}
 		}()
 	}
-	for fetch(0); ; {
+	for fetch(from); ; {
 		now := <-coming
 		if now.err != nil {
 			return now.err
 		}
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if r.lease != nil {
+			if err := r.lease.check(work); err != nil {
+				return err
+			}
 		}
 		if now.cursor != 0 {
 			fetch(now.cursor)
@@ -63,6 +69,9 @@ func (r *run) walk(ctx, work context.Context, l *link, p pass) error {
 		r.result.Seen += int64(len(now.names))
 		r.result.Matched += int64(len(keys))
 		err := p.page(work, l, keys)
+		if err == nil && now.cursor != 0 {
+			r.reached(r.at.Walk, now.cursor, r.progress.Visited)
+		}
 		r.report()
 		switch {
 		case err != nil && now.cursor != 0:

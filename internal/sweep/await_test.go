@@ -1,0 +1,92 @@
+package sweep_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/internal/sweep"
+	"github.com/classwaves/rekey/phase"
+)
+
+// disturb makes a backfill with something that goes wrong after a few pages, and is mended when the sweep says that it waits.
+func disturb(t *testing.T, client *redis.Client, harm, mend func(), reason string) sweep.Result {
+	t.Helper()
+	harmed, mended := false, false
+	pages := 0
+	r := run(t, sweep.Options{
+		Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, Page: 50,
+		Patience: time.Minute,
+		OnProgress: func(p sweep.Progress) {
+			switch pages++; {
+			case pages == 10:
+				harmed = true
+				harm()
+			case harmed && !mended && strings.HasPrefix(p.Reason, "waits for the server: "+reason):
+				mended = true
+				mend()
+			}
+		},
+	})
+	mustHold(t, r, phase.Copied)
+	if !mended {
+		t.Errorf("the sweep never said that it waits: %s", reason)
+	}
+	return r
+}
+
+// TestBusyServerIsWaitedFor, and the sweep goes on from where it was.
+func TestBusyServerIsWaitedFor(t *testing.T) {
+	server := redistest.Start(t, redistest.WithConfig("lua-time-limit 10"))
+	client := server.Client()
+	seedKeys(t, client, "thing:", 2000)
+	r := disturb(t, client, func() {
+		server.Conn().Send("EVAL", "while true do end", "0")
+		redistest.WaitFor(t, 10*time.Second, func() bool { return strings.HasPrefix(fmt.Sprint(client.Ping(t.Context()).Err()), "BUSY") })
+	}, func() { do(t, client, "SCRIPT", "KILL") }, "BUSY")
+	if r.Verdict.Resumed != 1 || r.Changed != 2000 {
+		t.Errorf("got resumed %d, %d copied, want once and 2000", r.Verdict.Resumed, r.Changed)
+	}
+}
+
+// TestRestartedServerIsWaitedFor: its cursors are void, so the sweep begins anew and says so.
+func TestRestartedServerIsWaitedFor(t *testing.T) {
+	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))
+	client := server.Client()
+	seedKeys(t, client, "thing:", 2000)
+	r := disturb(t, client, server.Kill, server.Restart, "no answer")
+	if r.Verdict.Resumed != 0 || !noted(r, "begins anew: the server was restarted") || r.Matched < 2000 {
+		t.Errorf("got resumed %d, %d keys, notes %q", r.Verdict.Resumed, r.Matched, r.Notes)
+	}
+}
+
+// TestBrokenConnectionIsClosedOnTheServer: what it had under way cannot outlive the sweep that goes on.
+func TestBrokenConnectionIsClosedOnTheServer(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	seedKeys(t, client, "thing:", 2000)
+	watcher := server.Client(func(o *redis.Options) { o.ClientName = "watcher" })
+	var before []int64
+	r := disturb(t, client, func() {
+		for _, id := range rawRecord(t, watcher)["conns"].([]any) {
+			before = append(before, int64(id.(float64)))
+		}
+		// While the server sleeps the sweep sends a page, which is not answered any more.
+		hand := server.Conn()
+		hand.Send("DEBUG", "SLEEP", "0.3")
+		hand.Send("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	}, func() {}, "no answer")
+	if r.Verdict.Resumed != 1 || len(before) == 0 {
+		t.Errorf("got resumed %d, %d connections", r.Verdict.Resumed, len(before))
+	}
+	list := do(t, watcher, "CLIENT", "LIST").(string)
+	for _, id := range before {
+		if strings.Contains("\n"+list, fmt.Sprintf("\nid=%d ", id)) {
+			t.Errorf("connection %d is still open", id)
+		}
+	}
+}

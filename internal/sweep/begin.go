@@ -1,0 +1,213 @@
+package sweep
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// begin takes the lease, which removes the verdict that the sweep would renew, and notes when and on which server the sweep
+// begins, or where it goes on.
+//
+// A server that is full refuses the record, and purge and cleanup are what would free it. They run without a lease, and store
+// no verdict: without a record they could not notice that the verdict was to be removed.
+func (r *run) begin(ctx context.Context, l *link) error {
+	server, err := identify(ctx, l.client)
+	if err != nil {
+		return err
+	}
+	under, err := r.conditions(ctx, l, server)
+	if err != nil {
+		return err
+	}
+	others, err := r.otherRecords(ctx, l)
+	if err != nil {
+		return err
+	}
+	r.lease.link = l
+	far := r.at
+	before, err := r.lease.take(ctx, server.runID, r.attempt > 1, r.Mark != "", func(was *checkpoint, now time.Time) *checkpoint {
+		if was != nil && r.attempt > 1 {
+			far.Saved, was = was.Saved, &far // it may be ahead of what was written down
+		}
+		next := r.resume(was, under, others, now)
+		return &next
+	})
+	var held *LeaseError
+	switch {
+	case errors.As(err, &held):
+		held.Kind, held.Rule = r.Kind, r.Rule
+		return err
+	case code(err) == "OOM" && (r.Kind == Purge || r.Kind == Cleanup):
+		r.lease = nil
+		if err := l.client.Del(ctx, controlKey(r.Plan, r.Kind, r.Rule)).Err(); err != nil {
+			return serverError("DEL", err)
+		}
+		now, err := l.client.Time(ctx).Result()
+		if err != nil {
+			return serverError("TIME", err)
+		}
+		r.at = checkpoint{Under: under, Started: now}
+	case err != nil:
+		return err
+	}
+	r.result.Counts, r.result.Problems, r.strays = r.at.Counts, r.at.tally.clone().Problems, r.at.Strays
+	if r.result.Problems == nil {
+		r.result.Problems = make(map[Class]int64)
+	}
+	clear(r.reported) // what was found after the checkpoint is found again
+	r.result.Verdict = Verdict{
+		Kind: r.Kind, Rule: r.Rule, RuleHash: under.RuleHash, Strategy: r.strategy.String(), Phase: r.Phase,
+		Execute: r.Execute, Databases: r.Plan.Databases, Started: r.at.Started, Resumed: r.at.Resumed,
+		RunID: server.runID, ReplicationID: server.replicationID,
+	}
+	if err := closeConnections(ctx, l, before); err != nil {
+		if r.attempt > 1 {
+			return err // what our own connection has under way would outlive the sweep
+		}
+		r.note("connections of the sweep that was interrupted could not be closed; give the sweep's user +client|kill")
+	}
+	return nil
+}
+
+// conditions are what a proof of this run depends on.
+func (r *run) conditions(ctx context.Context, l *link, s server) (conditions, error) {
+	c := conditions{
+		RuleHash: r.Plan.Hash(r.rule), Databases: r.Plan.Databases, Phase: r.Phase, Mark: r.Mark, Words: r.words(),
+		RunID: s.runID, ReplicationID: s.replicationID,
+	}
+	if r.Mark != "" {
+		return c, nil
+	}
+	entered, err := l.client.HGetAll(ctx, r.Plan.ControlPrefix()+"flags:"+r.Rule).Result()
+	if err != nil {
+		return c, serverError("HGETALL", err)
+	}
+	if len(entered) > 0 {
+		text, err := json.Marshal(entered) // in the order of the phases' names
+		if err != nil {
+			return c, fmt.Errorf("rekey: note when processes entered phases: %w", err)
+		}
+		c.Entered = string(text)
+	}
+	return c, nil
+}
+
+// otherRecords are the records of the other kinds of sweeps over the rule.
+func (r *run) otherRecords(ctx context.Context, l *link) ([]record, error) {
+	var read []command
+	for kind := Purge; kind.known(); kind++ {
+		if kind != r.Kind {
+			read = append(read, command{"GET", controlKey(r.Plan, kind, r.Rule)})
+		}
+	}
+	replies, err := pipeline(ctx, l.client, read)
+	if err != nil {
+		return nil, err
+	}
+	var out []record
+	for _, reply := range replies {
+		text, err := reply.Text()
+		if err := serverError("GET", err); err != nil && !errors.Is(err, redis.Nil) {
+			return nil, err
+		}
+		if one, err := parseRecord(text); err == nil { // one of another version is of another phase, for all we know
+			out = append(out, one)
+		}
+	}
+	return out, nil
+}
+
+// resume decides whether the run goes on from a checkpoint, and says so.
+func (r *run) resume(was *checkpoint, under conditions, others []record, now time.Time) checkpoint {
+	r.at = checkpoint{Under: under, Started: now}
+	if was == nil {
+		return r.at
+	}
+	doubt := was.doubt(under, now)
+	for _, other := range others {
+		if phase, started := other.began(); doubt == "" && phase != r.Phase && started.After(was.Started) {
+			doubt = fmt.Sprintf("a sweep ran in phase %v since", phase)
+		}
+	}
+	switch {
+	case r.Anew && r.attempt == 1:
+	case doubt != "":
+		r.note(fmt.Sprintf("the sweep was interrupted before and begins anew: %s", doubt))
+	default:
+		r.at = *was
+		r.at.tally = was.tally.clone()
+		r.at.Resumed++
+		r.note(fmt.Sprintf("it goes on from where it was interrupted, after %d keys of %s", was.Matched, was.Started.Local().Format(time.DateTime)))
+		if n := was.found(); n > 0 {
+			r.note(fmt.Sprintf("%d problems were found before the interruption; they are counted, and their keys are not named again", n))
+		}
+	}
+	return r.at
+}
+
+// found is how many problems were counted.
+func (t tally) found() (n int64) {
+	for _, count := range t.Problems {
+		n += count
+	}
+	return n
+}
+
+// finish waits for the replicas and stores the verdict in the place of the record of the run.
+func (r *run) finish(ctx context.Context, l *link) error {
+	v := &r.result.Verdict
+	v.Counts, v.Problems = r.result.Counts, r.result.Problems
+	if r.lease == nil {
+		v.deny("the server was full when the sweep began, so no verdict could be kept; run it again")
+		return nil
+	}
+	r.lease.end()
+	conn := l.client.Conn()
+	defer conn.Close() // back to the pool; what was sent was answered
+
+	// WAIT speaks of the writes of its own connection. This one comes after all that the sweep has sent, on whatever
+	// connection, for the sweep has seen their replies.
+	if err := r.lease.writeOn(ctx, conn, r.lease.mine); err != nil {
+		return r.removed(err)
+	}
+	server, err := identify(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if v.Replicas = server.replicas; v.Replicas > 0 {
+		n, err := conn.Do(ctx, "WAIT", v.Replicas, r.ReplicaTimeout.Milliseconds()).Int()
+		if err != nil {
+			return serverError("WAIT", err)
+		}
+		if n < v.Replicas {
+			v.deny(fmt.Sprintf("%d of %d connected replicas acknowledged the sweep within %v; wait until they have caught up, then run it again",
+				n, v.Replicas, r.ReplicaTimeout))
+		}
+	}
+	if server.runID != v.RunID || server.replicationID != v.ReplicationID {
+		v.deny("the server, or its history, is another than when the sweep began: there was a restart or a failover; run it again")
+	}
+	stored, err := r.lease.finish(ctx, conn, v)
+	if err == nil && !stored {
+		err = errFenced
+	}
+	if err != nil {
+		return r.removed(err)
+	}
+	r.result.Stored = true
+	return nil
+}
+
+// removed is a sweep whose record is gone: another one began, or a step was made that undoes what this one would prove.
+func (r *run) removed(err error) error {
+	if errors.Is(err, errFenced) {
+		r.result.Verdict.deny("while the sweep ran its verdict was removed: by a step, or because another sweep of the kind began; run it again")
+		return nil
+	}
+	return err
+}
