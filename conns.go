@@ -19,7 +19,8 @@ type conns struct {
 	// crowded is called when there are more than maxStray closed connections, in a goroutine that is
 	// not the caller's; it calls settled when it has done something about it.
 	crowded func()
-	// gone is told of closed connections that the fleet's records know; nil: nobody.
+	// gone is told of connections that the fleet's records know, when they are closed and can run nothing any
+	// more; nil: nobody is. It is called without the lock.
 	gone func(entry string)
 
 	mu       sync.Mutex
@@ -46,6 +47,7 @@ type strayConn struct {
 	oldest uint64 // version of the oldest table under which it may still run something
 	id     int64  // CLIENT ID, 0 if unknown
 	addr   string // its own address, as the server sees it on a plain network
+	entry  string // how it stands in the fleet's records; "": it does not
 	login  []byte
 	open   opener
 }
@@ -65,21 +67,46 @@ func (c *conns) add(conn *intercept.Conn, live *liveConn) bool {
 
 // closed is told of each connection that was closed.
 func (c *conns) closed(conn *intercept.Conn, oldest uint64) {
-	id, login := conn.Identity()
+	live := c.remove(conn)
+	switch {
+	case live == nil:
+	case oldest == intercept.Never:
+		c.tellGone(live.entry)
+	default:
+		c.addStray(conn, live, oldest)
+	}
+}
+
+// remove takes a connection off the open ones.
+func (c *conns) remove(conn *intercept.Conn) *liveConn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	live := c.live[conn]
 	delete(c.live, conn)
-	if live != nil && live.entry != "" && c.gone != nil {
-		c.gone(live.entry)
-	}
-	if oldest == intercept.Never || c.done || live == nil {
+	return live
+}
+
+// addStray remembers a connection that was closed with replies outstanding. It stays in the fleet's records.
+func (c *conns) addStray(conn *intercept.Conn, live *liveConn, oldest uint64) {
+	id, login := conn.Identity()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done {
 		return
 	}
-	c.stray = append(c.stray, &strayConn{oldest: oldest, id: id, addr: conn.LocalAddr().String(), login: login, open: live.open})
+	c.stray = append(c.stray, &strayConn{
+		oldest: oldest, id: id, addr: conn.LocalAddr().String(), entry: live.entry, login: login, open: live.open,
+	})
 	if len(c.stray) > maxStray && !c.clearing && c.crowded != nil {
 		c.clearing = true
 		c.crowded()
+	}
+}
+
+// tellGone has a connection taken off the fleet's records that can run nothing any more. The lock is not held.
+func (c *conns) tellGone(entry string) {
+	if entry != "" && c.gone != nil {
+		c.gone(entry)
 	}
 }
 
@@ -145,17 +172,13 @@ func (c *conns) unknown() (out []*intercept.Conn) {
 	return out
 }
 
-// enter notes that the fleet's records know a connection now, or has it taken off them again where it was
-// closed meanwhile.
+// enter notes that the fleet's records know a connection now. One that was closed meanwhile may have something
+// under way, so they keep it.
 func (c *conns) enter(conn *intercept.Conn, entry string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if live := c.live[conn]; live != nil {
 		live.entry = entry
-		return
-	}
-	if c.gone != nil {
-		c.gone(entry)
 	}
 }
 
@@ -179,8 +202,9 @@ func (c *conns) behind(version uint64) (live int, stray []*strayConn) {
 // forget takes a closed connection off that can run nothing any more.
 func (c *conns) forget(gone *strayConn) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.stray = slices.DeleteFunc(c.stray, func(s *strayConn) bool { return s == gone })
+	c.mu.Unlock()
+	c.tellGone(gone.entry)
 }
 
 // shut closes every connection and takes no more.
