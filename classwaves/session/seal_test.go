@@ -35,12 +35,11 @@ func TestIntegrity(t *testing.T) {
 		return strings.Join(changed, ".")
 	}
 	flip := func(s string, at int) string {
-		b := []byte(s)
-		b[at] ^= 1
-		if b[at] == '.' || b[at] == '`' || b[at] == '@' || b[at] == '^' || b[at] == '[' || b[at] == ',' || b[at] == '{' || b[at] == ':' {
-			b[at] = 'A'
+		other := "A"
+		if s[at] == 'A' {
+			other = "B"
 		}
-		return string(b)
+		return s[:at] + other + s[at+1:]
 	}
 	for _, tt := range []struct{ name, value, reason string }{
 		{"another session's, moved here", others, "tampered"},
