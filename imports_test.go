@@ -57,6 +57,7 @@ var ranks = map[string]int{
 	"internal/difftest":   testOnly,
 	"internal/walktest":   testOnly,
 
+	"classwaves/internal/beside":     testOnly,
 	"classwaves/internal/oldrelease": testOnly,
 	"classwaves/internal/phasefleet": testOnly,
 }

@@ -8,25 +8,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey/classwaves/accesscode"
+	"github.com/classwaves/rekey/classwaves/internal/beside"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
 )
-
-// clocks sums what two ways of the same take, in turns.
-type clocks struct{ ours, bare time.Duration }
-
-func timed(b *testing.B, sum *time.Duration, f func() error) {
-	begin := time.Now()
-	if err := f(); err != nil {
-		b.Fatal(err)
-	}
-	*sum += time.Since(begin)
-}
-
-func (c clocks) report(b *testing.B) {
-	b.ReportMetric(float64(c.ours.Nanoseconds())/float64(b.N), "ns/ours")
-	b.ReportMetric(float64(c.ours)/float64(c.bare), "x-bare")
-}
 
 var benchPhases = []phase.Phase{phase.Legacy, phase.Dual, phase.Settled, phase.Prefixed}
 
@@ -50,17 +35,14 @@ func BenchmarkResolve(b *testing.B) {
 		code := create(b, c, "s1")
 		put(b, rdb, "bare:code", "s1")
 		put(b, rdb, "bare:session", code)
-		var took clocks
-		for b.Loop() {
-			timed(b, &took.ours, func() error { _, _, err := c.Resolve(b.Context(), code); return err })
-			timed(b, &took.bare, func() error {
+		beside.Bare(b,
+			func() error { _, _, err := c.Resolve(b.Context(), code); return err },
+			func() error {
 				if err := rdb.Get(b.Context(), "bare:code").Err(); err != nil {
 					return err
 				}
 				return rdb.Get(b.Context(), "bare:session").Err()
 			})
-		}
-		took.report(b)
 	})
 }
 
@@ -68,28 +50,28 @@ func BenchmarkResolve(b *testing.B) {
 // both keys written and removed together.
 func BenchmarkCreateRelease(b *testing.B) {
 	eachPhase(b, func(b *testing.B, rdb *redis.Client, c *accesscode.Codes) {
-		n := 0
-		var took clocks
-		for b.Loop() {
-			n++
-			session, ctx := fmt.Sprintf("s%d", n), b.Context()
-			timed(b, &took.ours, func() error {
-				if _, err := c.Create(ctx, session); err != nil {
+		ctx := b.Context()
+		n, of := 0, ""
+		beside.Bare(b,
+			func() error {
+				n++
+				of = fmt.Sprintf("s%d", n)
+				if _, err := c.Create(ctx, of); err != nil {
 					return err
 				}
-				return c.Release(ctx, session)
-			})
-			code, back := "bare:code:"+session, "bare:session:"+session
-			timed(b, &took.bare, func() error {
+				return c.Release(ctx, of)
+			},
+			func() error {
+				code, back := "bare:code:"+of, "bare:session:"+of
 				if err := rdb.Get(ctx, back).Err(); err != redis.Nil { //nolint:errorlint // it is that very value
 					return err
 				}
-				if err := rdb.SetArgs(ctx, code, session, redis.SetArgs{Mode: "NX", TTL: time.Minute}).Err(); err != nil {
+				if err := rdb.SetArgs(ctx, code, of, redis.SetArgs{Mode: "NX", TTL: time.Minute}).Err(); err != nil {
 					return err
 				}
 				if _, err := rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-					p.Set(ctx, code, session, time.Hour)
-					p.Set(ctx, back, session, time.Hour)
+					p.Set(ctx, code, of, time.Hour)
+					p.Set(ctx, back, of, time.Hour)
 					return nil
 				}); err != nil {
 					return err
@@ -99,7 +81,5 @@ func BenchmarkCreateRelease(b *testing.B) {
 				}
 				return rdb.Del(ctx, code, back).Err()
 			})
-		}
-		took.report(b)
 	})
 }

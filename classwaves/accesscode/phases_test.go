@@ -7,33 +7,15 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey"
-	"github.com/classwaves/rekey/classwaves"
 	"github.com/classwaves/rekey/classwaves/accesscode"
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/internal/sweep"
 	"github.com/classwaves/rekey/phase"
-	"github.com/classwaves/rekey/plan"
 )
 
 // rules are those of the two halves. They are of one set of flags and move together.
 var rules = []string{"session_codes", "access_codes"}
-
-func at(p phase.Phase) map[string]phase.Phase {
-	out := make(map[string]phase.Phase, len(rules))
-	for _, rule := range rules {
-		out[rule] = p
-	}
-	return out
-}
-
-func testPlan(t testing.TB) *plan.Plan {
-	t.Helper()
-	p, err := classwaves.Plan("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
 
 // member is a process of a fleet: a client whose keys rekey places, and codes that do not know.
 type member struct {
@@ -45,33 +27,14 @@ type member struct {
 
 func newMember(t testing.TB, s *redistest.Server, d accesscode.Directory, p phase.Phase) *member {
 	t.Helper()
-	phases := rekey.NewManual(at(p))
-	r, err := rekey.Open(t.Context(), testPlan(t), rekey.WithSource(phases))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	options := &redis.Options{Addr: s.Addr(), Dialer: r.Dialer(nil)}
-	once(options)
-	client := redis.NewClient(options)
-	t.Cleanup(func() { _ = client.Close() }) // before the rekey under it
+	phases := rekey.NewManual(phasefleet.At(p, rules...))
+	r, client := phasefleet.Open(t, s, rekey.WithSource(phases), once)
 	return &member{r, phases, client, newCodes(t, client, d)}
 }
 
 func (m *member) walk(t testing.TB, to phase.Phase) {
 	t.Helper()
-	m.phases.Set(at(to))
-	redistest.WaitFor(t, patient, func() bool {
-		now := m.rekey.Phases()
-		return now[rules[0]] == to && now[rules[1]] == to
-	})
-	if err := m.rekey.WaitReached(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	phasefleet.Lead(t, m.rekey, m.phases, phasefleet.At(to, rules...))
 }
 
 // besides are all pairs of phases that may stand side by side, each with itself included.
@@ -222,7 +185,7 @@ func proveGates(t *testing.T, s *redistest.Server, from, to phase.Phase) {
 		}
 		for _, rule := range rules {
 			result, err := sweep.Run(t.Context(), sweep.Options{
-				Client: s.Client(), Plan: testPlan(t), Rule: rule, Kind: kind, Phase: from,
+				Client: s.Client(), Plan: phasefleet.Plan(t), Rule: rule, Kind: kind, Phase: from,
 				Execute:      kind == sweep.Purge || kind == sweep.Cleanup,
 				RemoveStrays: kind == sweep.Cleanup && from == phase.Sealed,
 			})

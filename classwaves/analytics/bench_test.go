@@ -3,33 +3,14 @@ package analytics
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/classwaves/rekey/classwaves/internal/beside"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/classwaves/ttl"
 	"github.com/classwaves/rekey/internal/redistest"
 )
-
-// besides runs the service's step and the bare commands turn by turn, and reports the ratio.
-func besides(b *testing.B, service, bare func() error) {
-	b.Helper()
-	var with, without time.Duration
-	for b.Loop() {
-		began := time.Now()
-		if err := service(); err != nil {
-			b.Fatal(err)
-		}
-		between := time.Now()
-		if err := bare(); err != nil {
-			b.Fatal(err)
-		}
-		with, without = with+between.Sub(began), without+time.Since(between)
-	}
-	b.ReportMetric(float64(with.Nanoseconds())/float64(b.N), "ns/call")
-	b.ReportMetric(with.Seconds()/without.Seconds(), "x-bare")
-}
 
 // classroom has six groups of five, counted by four processes, as a class on a small fleet has.
 func classroom(b *testing.B) (*Analytics, *redis.Client, string) {
@@ -54,7 +35,7 @@ func classroom(b *testing.B) (*Analytics, *redis.Client, string) {
 // BenchmarkSession is a read of a session that is in the cache, beside a bare GET of the same entry.
 func BenchmarkSession(b *testing.B) {
 	a, rdb, key := classroom(b)
-	besides(b,
+	beside.Bare(b,
 		func() error { _, _, err := a.Session(b.Context(), "s0"); return err },
 		func() error { return rdb.Get(b.Context(), key).Err() })
 }
@@ -67,7 +48,7 @@ func BenchmarkApply(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	besides(b,
+	beside.Bare(b,
 		func() error { _, err := a.Apply(b.Context(), "s0", joined("s0-1")); return err },
 		func() error {
 			_, err := rdb.TxPipelined(b.Context(), func(p redis.Pipeliner) error {

@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey"
-	"github.com/classwaves/rekey/classwaves"
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
 )
@@ -17,32 +17,10 @@ import (
 // rules are those of the plan that analytics keeps something under.
 var rules = []string{"session_analytics", "group_analytics", "dashboards"}
 
-func allAt(p phase.Phase) map[string]phase.Phase {
-	phases := make(map[string]phase.Phase)
-	for _, rule := range rules {
-		phases[rule] = p
-	}
-	return phases
-}
+func allAt(p phase.Phase) map[string]phase.Phase { return phasefleet.At(p, rules...) }
 
-// over opens a client through rekey.
-func over(t *testing.T, s *redistest.Server, source rekey.Option) (*rekey.Rekey, *redis.Client) {
-	t.Helper()
-	p, err := classwaves.Plan("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := rekey.Open(t.Context(), p, source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Errorf("close rekey: %v", err)
-		}
-	})
-	return r, s.Client(func(o *redis.Options) { o.Dialer, o.ContextTimeoutEnabled = r.Dialer(nil), true })
-}
+// bounded makes a client whose commands end with their context.
+func bounded(o *redis.Options) { o.ContextTimeoutEnabled = true }
 
 // behaves walks through what the package does.
 func behaves(t *testing.T, rdb *redis.Client, db *memory) {
@@ -92,7 +70,7 @@ func TestEveryPhase(t *testing.T) {
 	for _, p := range phase.Of(phase.Mirror) {
 		t.Run(p.String(), func(t *testing.T) {
 			s := redistest.Shared(t)
-			_, rdb := over(t, s, rekey.WithPhases(allAt(p)))
+			_, rdb := phasefleet.Open(t, s, rekey.WithPhases(allAt(p)), bounded)
 			behaves(t, rdb, newMemory(2))
 		})
 	}
@@ -110,7 +88,7 @@ func TestFiftyWritersInNeighbouringPhases(t *testing.T) {
 				s, db := redistest.Shared(t), newMemory(1)
 				var processes []*Analytics
 				for _, p := range []phase.Phase{p, q, p, q} {
-					_, rdb := over(t, s, rekey.WithPhases(allAt(p)))
+					_, rdb := phasefleet.Open(t, s, rekey.WithPhases(allAt(p)), bounded)
 					processes = append(processes, start(t, rdb, db))
 				}
 				hammer(t, processes)
@@ -134,7 +112,7 @@ func TestFiftyWritersThroughPhaseChanges(t *testing.T) {
 	var processes []*Analytics
 	for range 4 {
 		source := rekey.NewManual(allAt(walk[0]))
-		r, rdb := over(t, s, rekey.WithSource(source))
+		r, rdb := phasefleet.Open(t, s, rekey.WithSource(source), bounded)
 		fleet, sources, processes = append(fleet, r), append(sources, source), append(processes, start(t, rdb, db))
 	}
 	stop := make(chan struct{})
@@ -211,7 +189,7 @@ func TestFiftyWritersThroughPhaseChanges(t *testing.T) {
 func TestLegacyFallbacks(t *testing.T) {
 	s, db := redistest.Shared(t), newMemory(1)
 	apply(t, start(t, client(s), db), "s0", joined("s0-a")) // a process of before the migration
-	r, rdb := over(t, s, rekey.WithPhases(allAt(phase.Dual)))
+	r, rdb := phasefleet.Open(t, s, rekey.WithPhases(allAt(phase.Dual)), bounded)
 	a := start(t, rdb, db, func(c *Config) {
 		c.LegacyFallbacks = func() (n uint64) {
 			for _, rule := range rules {

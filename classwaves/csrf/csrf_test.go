@@ -14,8 +14,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey"
-	"github.com/classwaves/rekey/classwaves"
 	"github.com/classwaves/rekey/classwaves/csrf"
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/classwaves/ttl"
 	"github.com/classwaves/rekey/classwaves/unavailable"
@@ -291,18 +291,12 @@ func TestNewRefuses(t *testing.T) {
 // through is a process whose keys are where the phases say.
 func through(t *testing.T, server *redistest.Server, from rekey.Option) (*csrf.Tokens, *rekey.Rekey) {
 	t.Helper()
-	plan, err := classwaves.Plan("test")
-	must(t, err)
-	r, err := rekey.Open(t.Context(), plan, from)
-	must(t, err)
-	t.Cleanup(func() { must(t, r.Close()) })
-	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: r.Dialer(nil)})
-	t.Cleanup(func() { _ = rdb.Close() })
+	r, rdb := phasefleet.Open(t, server, from)
 	return newTokens(t, rdb), r
 }
 
 func both(p phase.Phase) map[string]phase.Phase {
-	return map[string]phase.Phase{"csrf": p, "csrf_previous": p}
+	return phasefleet.At(p, "csrf", "csrf_previous")
 }
 
 // TestPhases: two processes in neighbouring phases behave as one without rekey.

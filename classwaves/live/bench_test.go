@@ -2,14 +2,14 @@ package live
 
 import (
 	"testing"
-	"time"
 
+	"github.com/classwaves/rekey/classwaves/internal/beside"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/internal/redistest"
 )
 
 // BenchmarkPublish measures an event from Publish to a browser at another hub, beside a bare PUBLISH and its
-// subscriber, turn by turn.
+// subscriber.
 func BenchmarkPublish(b *testing.B) {
 	s := redistest.Shared(b)
 	rdb := s.Client()
@@ -25,20 +25,17 @@ func BenchmarkPublish(b *testing.B) {
 		b.Fatal(err)
 	}
 	payload := map[string]int{"participants": 28, "activeGroups": 6}
-	var hub, plain time.Duration
-	for b.Loop() {
-		began := time.Now()
-		from.publish(b, "one", "metrics", payload)
-		browser.next()
-		between := time.Now()
-		if err := rdb.Publish(b.Context(), channel, `{"participants":28,"activeGroups":6}`).Err(); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := bare.ReceiveMessage(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-		hub, plain = hub+between.Sub(began), plain+time.Since(between)
-	}
-	b.ReportMetric(float64(hub.Nanoseconds())/float64(b.N), "ns/event")
-	b.ReportMetric(hub.Seconds()/plain.Seconds(), "x-bare")
+	beside.Bare(b,
+		func() error {
+			from.publish(b, "one", "metrics", payload)
+			browser.next()
+			return nil
+		},
+		func() error {
+			if err := rdb.Publish(b.Context(), channel, `{"participants":28,"activeGroups":6}`).Err(); err != nil {
+				return err
+			}
+			_, err := bare.ReceiveMessage(b.Context())
+			return err
+		})
 }

@@ -7,32 +7,20 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey"
-	"github.com/classwaves/rekey/classwaves"
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
 )
 
-// over opens a client through rekey, with every mirrored rule in one phase.
-func over(t *testing.T, s *redistest.Server, source rekey.Option) *redis.Client {
-	t.Helper()
-	p, err := classwaves.Plan("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := rekey.Open(t.Context(), p, source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Errorf("close rekey: %v", err)
-		}
-	})
-	return s.Client(func(o *redis.Options) { o.Dialer = r.Dialer(nil) })
+func allAt(p phase.Phase) map[string]phase.Phase {
+	return phasefleet.At(p, "session_analytics", "group_analytics", "dashboards", "secure_sessions")
 }
 
-func allAt(p phase.Phase) map[string]phase.Phase {
-	return map[string]phase.Phase{"session_analytics": p, "group_analytics": p, "dashboards": p, "secure_sessions": p}
+// over is a client through rekey.
+func over(t *testing.T, s *redistest.Server, source rekey.Option) *redis.Client {
+	t.Helper()
+	_, client := phasefleet.Open(t, s, source)
+	return client
 }
 
 // Channels are not rewritten: a process in any phase hears one without rekey and is heard by it.

@@ -9,28 +9,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/classwaves/rekey/classwaves/internal/beside"
 	"github.com/classwaves/rekey/internal/redistest"
 )
-
-// beside measures an operation and the bare commands that it needs in turns, so that both have the
-// same machine. It reports the operation's time and how many times that of the bare ones it is.
-func beside(b *testing.B, op, bare func() error) {
-	b.Helper()
-	var opTook, bareTook time.Duration
-	b.ReportAllocs()
-	for b.Loop() {
-		start := time.Now()
-		err := op()
-		middle := time.Now()
-		bareErr := bare()
-		opTook, bareTook = opTook+middle.Sub(start), bareTook+time.Since(middle)
-		if err != nil || bareErr != nil {
-			b.Fatal(err, bareErr)
-		}
-	}
-	b.ReportMetric(float64(opTook.Nanoseconds())/float64(b.N), "ns/the-op")
-	b.ReportMetric(float64(opTook)/float64(bareTook), "x-bare")
-}
 
 func BenchmarkHit(b *testing.B) {
 	for _, size := range []int{100, 4000, 40_000} {
@@ -45,7 +26,7 @@ func BenchmarkHit(b *testing.B) {
 				}
 				q, err := c.query(detail)
 				must(b, err)
-				beside(b,
+				beside.Bare(b,
 					func() error { _, err := c.Get(b.Context(), detail, load); return err },
 					func() error { return rdb.MGet(b.Context(), q.reads...).Err() })
 			})
@@ -67,7 +48,7 @@ func BenchmarkMiss(b *testing.B) {
 	sealed := c.envelope(q, time.Now(), now, value).seal(q.entry)
 	bareLock := q.lock + "-bare"
 	i := 0
-	beside(b,
+	beside.Bare(b,
 		func() error {
 			i++
 			e := detail
@@ -105,7 +86,7 @@ func BenchmarkInvalidate(b *testing.B) {
 			rdb := redistest.Start(b, redistest.WithConfig("enable-debug-command yes")).Client(patient)
 			c := newCache(b, rdb)
 			fill(rdb)
-			beside(b,
+			beside.Bare(b,
 				func() error { return c.Invalidate(b.Context(), scope) },
 				func() error { return rdb.Incr(b.Context(), "bare").Err() })
 		})
@@ -122,7 +103,7 @@ func BenchmarkInvalidate(b *testing.B) {
 					b.Fatalf("%d entries are left", n)
 				}
 			}
-			b.ReportMetric(float64(took.Nanoseconds())/float64(b.N), "ns/the-op")
+			b.ReportMetric(float64(took.Nanoseconds())/float64(b.N), "ns/service")
 		})
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey"
-	"github.com/classwaves/rekey/classwaves"
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
 )
@@ -18,28 +18,7 @@ import (
 // cacheRules are the rules of the plan that this package's keys are under.
 var cacheRules = []string{"query_cache", "query_cache_locks", "tag_versions"}
 
-func allAt(p phase.Phase) map[string]phase.Phase {
-	phases := map[string]phase.Phase{}
-	for _, rule := range cacheRules {
-		phases[rule] = p
-	}
-	return phases
-}
-
-// through is a client whose keys rekey moves.
-func through(t *testing.T, s *redistest.Server, option rekey.Option) (*redis.Client, *rekey.Rekey) {
-	t.Helper()
-	p, err := classwaves.Plan("test")
-	must(t, err)
-	r, err := rekey.Open(t.Context(), p, option)
-	must(t, err)
-	rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), Dialer: r.Dialer(nil)})
-	t.Cleanup(func() {
-		must(t, rdb.Close())
-		must(t, r.Close())
-	})
-	return rdb, r
-}
+func allAt(p phase.Phase) map[string]phase.Phase { return phasefleet.At(p, cacheRules...) }
 
 // fallbacks is what rekey counted for the cache's rules: Config.LegacyFallbacks of an application.
 func fallbacks(r *rekey.Rekey) func() uint64 {
@@ -58,8 +37,8 @@ func TestTheCacheWorksInEveryPhase(t *testing.T) {
 		t.Run(at.String(), func(t *testing.T) {
 			bothWays(t, func(t *testing.T, epochs func(*Config)) {
 				s, clk, src := redistest.Shared(t), newClock(), newSource("v1")
-				rdbA, _ := through(t, s, rekey.WithPhases(allAt(at)))
-				rdbB, _ := through(t, s, rekey.WithPhases(allAt(at)))
+				_, rdbA := phasefleet.Open(t, s, rekey.WithPhases(allAt(at)))
+				_, rdbB := phasefleet.Open(t, s, rekey.WithPhases(allAt(at)))
 				a, b := newCache(t, rdbA, epochs, clk.in), newCache(t, rdbB, epochs, clk.in)
 
 				if loads := stampede(t, 100, func() {}, get, a, b); loads != 1 {
@@ -160,8 +139,8 @@ func each(t *testing.T, bare *redis.Client, moved bool, do func(name string) err
 func TestTheCacheIsWalkedUnderLoad(t *testing.T) {
 	s := redistest.Shared(t)
 	sources := []*rekey.Manual{rekey.NewManual(allAt(phase.Legacy)), rekey.NewManual(allAt(phase.Legacy))}
-	rdbA, a := through(t, s, rekey.WithSource(sources[0]))
-	rdbB, b := through(t, s, rekey.WithSource(sources[1]))
+	a, rdbA := phasefleet.Open(t, s, rekey.WithSource(sources[0]))
+	b, rdbB := phasefleet.Open(t, s, rekey.WithSource(sources[1]))
 	counted := func(r *rekey.Rekey) func(*Config) { return func(cfg *Config) { cfg.LegacyFallbacks = fallbacks(r) } }
 	f := newFreshness(newCache(t, rdbA, counted(a)), newCache(t, rdbB, counted(b)))
 
@@ -209,7 +188,7 @@ func TestLegacyFallbacksAreInTheMetrics(t *testing.T) {
 	s := redistest.Shared(t)
 	before := newCache(t, s.Client())
 	mustGet(t, before, detail, newSource("v").load, "v")
-	rdb, r := through(t, s, rekey.WithPhases(allAt(phase.Dual)))
+	r, rdb := phasefleet.Open(t, s, rekey.WithPhases(allAt(phase.Dual)))
 	c := newCache(t, rdb, func(cfg *Config) { cfg.LegacyFallbacks = fallbacks(r) })
 	for range 5 {
 		mustGet(t, c, detail, newSource("not loaded").load, "v")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/classwaves/rekey/classwaves/internal/beside"
 	"github.com/classwaves/rekey/classwaves/ratelimit"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
@@ -33,22 +34,10 @@ func BenchmarkTake(b *testing.B) {
 			args := []any{roomy.Points, roomy.Window.Milliseconds(), roomy.Block.Milliseconds()}
 			name := []string{key(b, roomy, "bare")}
 			counter := key(b, roomy, "incr")
-			var ours, bare, incr time.Duration
-			timed := func(sum *time.Duration, f func() error) {
-				begin := time.Now()
-				if err := f(); err != nil {
-					b.Fatal(err)
-				}
-				*sum += time.Since(begin)
-			}
-			for b.Loop() {
-				timed(&ours, func() error { _, err := l.Take(b.Context(), roomy, "ours"); return err })
-				timed(&bare, func() error { return script.EvalSha(b.Context(), rdb, name, args...).Err() })
-				timed(&incr, func() error { return rdb.Incr(b.Context(), counter).Err() })
-			}
-			b.ReportMetric(float64(ours.Nanoseconds())/float64(b.N), "ns/take")
-			b.ReportMetric(float64(ours)/float64(bare), "x-bare")
-			b.ReportMetric(float64(ours)/float64(incr), "x-incr")
+			beside.Ways(b,
+				func() error { _, err := l.Take(b.Context(), roomy, "ours"); return err },
+				beside.Way{Ratio: "x-bare", Do: func() error { return script.EvalSha(b.Context(), rdb, name, args...).Err() }},
+				beside.Way{Ratio: "x-incr", Do: func() error { return rdb.Incr(b.Context(), counter).Err() }})
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/classwaves/ratelimit"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/internal/sweep"
@@ -91,7 +92,7 @@ func sweepBefore(t *testing.T, s *redistest.Server, from, to phase.Phase) {
 	default:
 		return
 	}
-	if _, err := sweep.Run(t.Context(), sweep.Options{Client: s.Client(), Plan: testPlan(t), Rule: rule, Kind: kind, Phase: from}); err != nil {
+	if _, err := sweep.Run(t.Context(), sweep.Options{Client: s.Client(), Plan: phasefleet.Plan(t), Rule: rule, Kind: kind, Phase: from}); err != nil {
 		t.Fatal(err)
 	}
 }

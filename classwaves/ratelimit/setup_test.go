@@ -10,12 +10,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/classwaves/rekey"
-	"github.com/classwaves/rekey/classwaves"
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/classwaves/ratelimit"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
-	"github.com/classwaves/rekey/plan"
 )
 
 // A pool of go-redis whose server was killed looks for it once a second, and notices only then that it
@@ -99,15 +98,6 @@ func key(t testing.TB, limit ratelimit.Limit, subject string) string {
 	return name
 }
 
-func testPlan(t testing.TB) *plan.Plan {
-	t.Helper()
-	p, err := classwaves.Plan("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 // member is a process of a fleet: a client whose keys rekey places, and a limiter that does not know.
 type member struct {
 	rekey   *rekey.Rekey
@@ -118,29 +108,13 @@ type member struct {
 
 func newMember(t testing.TB, s *redistest.Server, at phase.Phase) *member {
 	t.Helper()
-	phases := rekey.NewManual(map[string]phase.Phase{rule: at})
-	r, err := rekey.Open(t.Context(), testPlan(t), rekey.WithSource(phases))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	options := &redis.Options{Addr: s.Addr(), Dialer: r.Dialer(nil)}
-	once(options)
-	client := redis.NewClient(options)
-	t.Cleanup(func() { _ = client.Close() }) // before the rekey under it
+	phases := rekey.NewManual(phasefleet.At(at, rule))
+	r, client := phasefleet.Open(t, s, rekey.WithSource(phases), once)
 	return &member{r, phases, client, newLimiter(t, client)}
 }
 
 // walk takes the member to a phase and waits until nothing of the one before is under way.
 func (m *member) walk(t testing.TB, to phase.Phase) {
 	t.Helper()
-	m.phases.Set(map[string]phase.Phase{rule: to})
-	redistest.WaitFor(t, patient, func() bool { return m.rekey.Phases()[rule] == to })
-	if err := m.rekey.WaitReached(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	phasefleet.Lead(t, m.rekey, m.phases, phasefleet.At(to, rule))
 }

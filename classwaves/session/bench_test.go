@@ -8,29 +8,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/classwaves/rekey/classwaves/internal/beside"
 	"github.com/classwaves/rekey/classwaves/session"
 	"github.com/classwaves/rekey/internal/redistest"
 )
-
-// beside measures an operation and the bare commands that it needs in turns, so that both have the
-// same machine. It reports the operation's time and how many times that of the bare ones it is.
-func beside(b *testing.B, op, bare func() error) {
-	b.Helper()
-	var opTook, bareTook time.Duration
-	b.ReportAllocs()
-	for b.Loop() {
-		begin := time.Now()
-		err := op()
-		middle := time.Now()
-		bareErr := bare()
-		opTook, bareTook = opTook+middle.Sub(begin), bareTook+time.Since(middle)
-		if err != nil || bareErr != nil {
-			b.Fatal(err, bareErr)
-		}
-	}
-	b.ReportMetric(float64(opTook.Nanoseconds())/float64(b.N), "ns/the-op")
-	b.ReportMetric(float64(opTook)/float64(bareTook), "x-bare")
-}
 
 // BenchmarkAuthenticate is a request with a session, beside one GET.
 func BenchmarkAuthenticate(b *testing.B) {
@@ -46,7 +27,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 	handler := p.sessions.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, failed = p.sessions.Authenticate(r.Context())
 	}))
-	beside(b,
+	beside.Bare(b,
 		func() error {
 			handler.ServeHTTP(httptest.NewRecorder(), r)
 			return failed
@@ -64,7 +45,7 @@ func BenchmarkLogin(b *testing.B) {
 	}
 	bareSet, bareKey := setKey(b, "bare"), sessionKey(b, "bare")
 	r := httptest.NewRequest(http.MethodGet, "/login/anna", nil)
-	beside(b,
+	beside.Bare(b,
 		func() error {
 			p.http.ServeHTTP(httptest.NewRecorder(), r)
 			return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey"
-	"github.com/classwaves/rekey/classwaves"
+	"github.com/classwaves/rekey/classwaves/internal/phasefleet"
 	"github.com/classwaves/rekey/classwaves/session"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
@@ -24,21 +24,11 @@ import (
 var rules = []string{"secure_sessions", "teacher_sessions"}
 
 func both(p phase.Phase) map[string]phase.Phase {
-	return map[string]phase.Phase{rules[0]: p, rules[1]: p}
+	return phasefleet.At(p, rules...)
 }
 
-// through opens a client whose keys are where the phases say.
-func through(t testing.TB, server *redistest.Server, from rekey.Option) (*rekey.Rekey, *redis.Client) {
-	t.Helper()
-	plan, err := classwaves.Plan("test")
-	must(t, err)
-	r, err := rekey.Open(t.Context(), plan, from)
-	must(t, err)
-	t.Cleanup(func() { must(t, r.Close()) })
-	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: r.Dialer(nil), PoolSize: 64})
-	t.Cleanup(func() { _ = rdb.Close() })
-	return r, rdb
-}
+// crowd makes a client for many logins at once.
+func crowd(o *redis.Options) { o.PoolSize = 64 }
 
 // mixes are the phases that two processes of a fleet may be in.
 var mixes = [][2]phase.Phase{
@@ -58,8 +48,8 @@ func TestPhases(t *testing.T) {
 			server := redistest.Shared(t)
 			backing := session.NewMemory()
 			eager := func(c *session.Config) { c.RefreshEvery = 1 }
-			_, first := through(t, server, rekey.WithPhases(both(mix[0])))
-			_, second := through(t, server, rekey.WithPhases(both(mix[1])))
+			_, first := phasefleet.Open(t, server, rekey.WithPhases(both(mix[0])), crowd)
+			_, second := phasefleet.Open(t, server, rekey.WithPhases(both(mix[1])), crowd)
 			one, two := start(t, first, backing, eager), start(t, second, backing, eager)
 
 			browsers := loginsAtOnce(t, 100, "anna", one, two)
@@ -100,8 +90,8 @@ func TestPhases(t *testing.T) {
 func TestPlainFlip(t *testing.T) {
 	server := redistest.Shared(t)
 	backing := session.NewMemory()
-	_, first := through(t, server, rekey.WithPhases(both(phase.Legacy)))
-	_, second := through(t, server, rekey.WithPhases(both(phase.Prefixed)))
+	_, first := phasefleet.Open(t, server, rekey.WithPhases(both(phase.Legacy)))
+	_, second := phasefleet.Open(t, server, rekey.WithPhases(both(phase.Prefixed)))
 	one, two := start(t, first, backing), start(t, second, backing)
 	browsers := loginsAtOnce(t, 40, "anna", one, two)
 	lost := 0
@@ -127,8 +117,8 @@ func TestRefreshAndLogoutInPhases(t *testing.T) {
 			server := redistest.Shared(t)
 			backing := session.NewMemory()
 			eager := func(c *session.Config) { c.RefreshEvery = 1 }
-			_, first := through(t, server, rekey.WithPhases(both(mix[0])))
-			_, second := through(t, server, rekey.WithPhases(both(mix[1])))
+			_, first := phasefleet.Open(t, server, rekey.WithPhases(both(mix[0])), crowd)
+			_, second := phasefleet.Open(t, server, rekey.WithPhases(both(mix[1])), crowd)
 			processes := []*process{start(t, first, backing, eager), start(t, second, backing, eager)}
 			for round := range 40 {
 				b := loggedIn(t, processes[round%2], "anna")
@@ -167,7 +157,7 @@ func TestWalk(t *testing.T) {
 	for i := range sources {
 		sources[i] = rekey.NewManual(both(phase.Legacy))
 		var rdb *redis.Client
-		instances[i], rdb = through(t, server, rekey.WithSource(sources[i]))
+		instances[i], rdb = phasefleet.Open(t, server, rekey.WithSource(sources[i]), crowd)
 		processes[i] = start(t, rdb, backing, func(c *session.Config) { c.RefreshEvery = 1 })
 	}
 	run, stop := context.WithCancel(t.Context())

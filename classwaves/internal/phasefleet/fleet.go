@@ -12,7 +12,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey"
-	"github.com/classwaves/rekey/classwaves"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/internal/sweep"
 	"github.com/classwaves/rekey/phase"
@@ -20,7 +19,7 @@ import (
 )
 
 // stepWithin is how long a process may take to reach a phase.
-const stepWithin = 10 * time.Second
+const stepWithin = 30 * time.Second
 
 // Fleet is some processes on one server. Its rules walk; the other ones of the plan stay at legacy.
 type Fleet struct {
@@ -62,10 +61,7 @@ func StartAt(t testing.TB, server *redistest.Server, environment string, n int, 
 	if !at.Parked() {
 		t.Fatalf("a fleet begins at legacy or at prefixed, not at %v", at)
 	}
-	p, err := classwaves.Plan(environment)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := planIn(t, environment)
 	f := &Fleet{Plan: p, t: t, bare: server.Client(), now: map[phase.Strategy]phase.Phase{phase.Mirror: at, phase.Relocate: at}}
 	for _, r := range p.Rules {
 		if len(rules) == 0 || slices.Contains(rules, r.Name) {
@@ -156,21 +152,7 @@ func (f *Fleet) Move(i int, s phase.Strategy, p phase.Phase) {
 			goal[r.Name] = p
 		}
 	}
-	m.source.Set(goal)
-	redistest.WaitFor(f.t, stepWithin, func() bool {
-		now := m.Rekey.Phases()
-		for rule := range goal {
-			if now[rule] != p {
-				return false
-			}
-		}
-		return true
-	})
-	ctx, cancel := context.WithTimeout(f.t.Context(), stepWithin)
-	defer cancel()
-	if err := m.Rekey.WaitReached(ctx); err != nil {
-		f.t.Fatal(err)
-	}
+	Lead(f.t, m.Rekey, m.source, goal)
 }
 
 // prove runs the sweeps of a step's gates.
