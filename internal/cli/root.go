@@ -67,7 +67,7 @@ Exit codes: 0 done, 1 failed or violated, 2 usage or plan, 3 a gate does not hol
 		}},
 		{"sweeps", "Sweeps over a rule's keys:", []*cobra.Command{
 			newSweep(a, sweep.Purge), newSweep(a, sweep.Backfill), newSweep(a, sweep.Verify), newSweep(a, sweep.Reverse),
-			newSweep(a, sweep.Cleanup), newSweep(a, sweep.Relocate),
+			newSweep(a, sweep.Cleanup), newSweep(a, sweep.Relocate), newKnob(a),
 		}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})

@@ -56,6 +56,9 @@ type sweepOptions struct {
 	showKeys     bool
 	anew         bool
 	wait         time.Duration
+	unthrottled  bool
+	rate, nice   float64
+	batch        int
 }
 
 // newSweep is `rekey purge` and its like.
@@ -84,6 +87,10 @@ A sweep that was interrupted goes on when the same command is given again.`,
 	f.IntVar(&o.examples, "examples", sweep.DefaultExamples, "how many problems to name")
 	f.BoolVar(&o.anew, "anew", false, "begin anew where an interrupted sweep would go on")
 	f.DurationVar(&o.wait, "wait", time.Minute, "how long a server that does not answer, or is not ready, is waited for in the middle; 0: not at all")
+	f.BoolVar(&o.unthrottled, "unthrottled", false, "as fast as the server can, whoever else waits for it")
+	f.Float64Var(&o.rate, "rate", 0, "keys in a second; 0: no limit")
+	f.IntVar(&o.batch, "batch", sweep.DefaultPage, "names that the server looks at at once")
+	f.Float64Var(&o.nice, "nice", 0, "sleep so many times as long as was worked")
 	f.BoolVar(&o.showKeys, "show-keys", false, "print names of keys; they hold identifiers of sessions")
 	if kind == sweep.Purge || kind == sweep.Cleanup || kind == sweep.Verify {
 		f.BoolVar(&o.execute, "execute", false, "do it; without it nothing is changed")
@@ -218,18 +225,21 @@ func phasesText(kind sweep.Kind) string {
 
 // sweepRule sweeps one rule, prints what came of it and returns its exit code.
 func (a *app) sweepRule(ctx context.Context, run func(context.Context, sweep.Options) (sweep.Result, error), c *redis.Client, p *plan.Plan, rule int, kind sweep.Kind, at phase.Phase, o sweepOptions) (int, error) {
-	progress := a.newProgress()
+	progress := a.newProgress().withBars()
+	defer progress.Close()
 	result, err := run(ctx, sweep.Options{
 		Client: c, Plan: p, Rule: p.Rules[rule].Name, Kind: kind, Phase: at,
 		Execute: o.execute, Repair: o.repair, RemoveStrays: o.removeStrays, ClaimSharedLegacy: o.claim, Overcommit: o.overcommit, MinIdle: o.minIdle, TTLTolerance: o.tolerance,
 		Examples: examples(o.examples), OnProgress: progress.report, Anew: o.anew, Patience: o.wait,
+		Throttled: !o.unthrottled, Rate: o.rate, Nice: o.nice, Page: o.batch,
 	})
+	progress.Close()
 	if err != nil {
 		return exitFailed, err
 	}
 	out := sweepJSON{
 		Type: "result", Kind: kind.String(), Rule: p.Rules[rule].Name, Phase: at, Dry: dry(kind, o),
-		Counts: result.Counts, Problems: result.Problems, Notes: result.Notes, Gates: result.Verdict.Gates, Stored: result.Stored,
+		Counts: result.Counts, Problems: result.Problems, Held: heldSeconds(result.Held), Notes: result.Notes, Gates: result.Verdict.Gates, Stored: result.Stored,
 	}
 	for _, e := range result.Examples {
 		out.Examples = append(out.Examples, shownProblem(p, rule, e, o.showKeys))
@@ -240,6 +250,17 @@ func (a *app) sweepRule(ctx context.Context, run func(context.Context, sweep.Opt
 		a.printSweep(&out)
 	}
 	return out.code(), err
+}
+
+// heldSeconds leaves out what nobody can have noticed.
+func heldSeconds(held map[string]time.Duration) map[string]float64 {
+	out := make(map[string]float64)
+	for reason, d := range held {
+		if d >= 50*time.Millisecond {
+			out[reason] = d.Seconds()
+		}
+	}
+	return out
 }
 
 // examples: 0 of the flag is none, and 0 of the option is the default.
@@ -265,6 +286,7 @@ type sweepJSON struct {
 	sweep.Counts
 	Problems map[sweep.Class]int64 `json:"problems"`
 	Examples []problemJSON         `json:"examples,omitempty"`
+	Held     map[string]float64    `json:"held_seconds,omitempty"` // by what held it back
 	Notes    []string              `json:"notes,omitempty"`
 	Gates    []sweep.GateVerdict   `json:"gates"`
 	Stored   bool                  `json:"stored"`
@@ -316,6 +338,9 @@ func (a *app) printSweep(s *sweepJSON) {
 	for _, class := range slices.Sorted(maps.Keys(s.Problems)) {
 		a.printf("  %-10s %d\n", class, s.Problems[class])
 		a.printExamples(s.Examples, class)
+	}
+	for _, reason := range slices.Sorted(maps.Keys(s.Held)) {
+		a.printf("  held back for %.1f s by %s\n", s.Held[reason], reason)
 	}
 	for _, n := range s.Notes {
 		a.printf("  note: %s\n", n)

@@ -104,7 +104,7 @@ func (c *Controller) sweepFor(rule string, target fleet.Target, gate phase.Gate)
 		return sweep.Options{}, err
 	}
 	at := target.Phase
-	o := sweep.Options{Rule: rule, Kind: kind, Phase: at, Mark: markOf(target), OnProgress: func(p sweep.Progress) {
+	o := sweep.Options{Rule: rule, Kind: kind, Phase: at, Mark: markOf(target), Throttled: true, OnProgress: func(p sweep.Progress) {
 		c.tell(Event{Kind: Sweeping, Rule: rule, From: at, Gate: gate.String(), Sweep: &p})
 	}}
 	o.Overcommit = c.Overcommit && kind == sweep.Backfill

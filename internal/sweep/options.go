@@ -62,6 +62,12 @@ type Options struct {
 	TTLTolerance time.Duration
 	// Page is SCAN's COUNT; 0: [DefaultPage].
 	Page int
+	// Throttled keeps the sweep from being noticed, by what the server says of itself: [pace] decides.
+	Throttled bool
+	// Rate is how many keys of the rule are worked on in a second, at most; 0: no limit.
+	Rate float64
+	// Nice is how many times as long as it works the sweep sleeps.
+	Nice float64
 	// Examples is how many of the problems found are kept by name; 0: [DefaultExamples], less than 0: none.
 	Examples int
 	// ReplicaTimeout is how long connected replicas have to acknowledge the sweep; 0: [DefaultReplicaTimeout].
@@ -78,7 +84,7 @@ func (o Options) withDefaults() (Options, error) {
 		return fail("no client or no plan")
 	case !o.Kind.known():
 		return fail(o.Kind.String() + " is no sweep")
-	case o.Page < 0 || o.MinIdle < 0 || o.TTLTolerance < 0 || o.ReplicaTimeout < 0 || o.Patience < 0:
+	case o.Page < 0 || o.MinIdle < 0 || o.TTLTolerance < 0 || o.ReplicaTimeout < 0 || o.Patience < 0 || o.Rate < 0 || o.Nice < 0:
 		return fail("a page, a duration or a tolerance is less than 0")
 	case o.Repair && o.Kind != Verify:
 		return fail("only verify repairs")
@@ -169,6 +175,8 @@ type Result struct {
 	Counts
 	Problems map[Class]int64
 	Examples []Problem
+	// Held is for how long the sweep slept, by reason: latency, cpu, fork, memory, replica, buffers, rate, nice, knob.
+	Held map[string]time.Duration
 	// Notes are sentences that the operator should read.
 	Notes []string
 	// Verdict is what was proven. It is stored if the sweep came to its end; Stored says so.

@@ -27,6 +27,7 @@ type run struct {
 	token   string // in the record, over all attempts
 	attempt int    // from 1
 	lease   *lease // nil: the server is full and keeps no record
+	sampler *sampler
 	at      checkpoint
 	strays  int64 // legacy keys without a target that cleanup left
 	left    bool  // a checkpoint was left to go on from
@@ -90,6 +91,8 @@ func (r *run) try(ctx context.Context) error {
 	work := context.WithoutCancel(ctx)
 	over := lateStop(ctx, closeAll)
 	err := r.sweep(ctx, work, links)
+	r.sampler.end()
+	r.sampler = nil
 	held.end()
 	if err != nil && held.isTaken() {
 		// Without an answer something may be under way still; who goes on closes the connection.
@@ -203,6 +206,9 @@ func (r *run) sweep(ctx, work context.Context, links []*link) error {
 			return err
 		}
 	}
+	if err := r.sample(ctx, links); err != nil {
+		return err
+	}
 	passes := j.passes()
 	r.progress.Passes = len(passes) * len(links)
 	for walk := r.at.Walk; walk < r.progress.Passes; walk++ {
@@ -230,6 +236,35 @@ func (r *run) sweep(ctx, work context.Context, links []*link) error {
 		r.result.Verdict.Gates = append(r.result.Verdict.Gates, GateVerdict{Gate: g, Holds: holds, Reason: reason})
 	}
 	return r.finish(work, control)
+}
+
+// sample begins to look at the server and at the knobs.
+func (r *run) sample(ctx context.Context, links []*link) (err error) {
+	var total int64
+	for _, l := range links {
+		n, err := l.client.DBSize(ctx).Result()
+		if err != nil {
+			return serverError("DBSIZE", err)
+		}
+		total += n
+	}
+	r.sampler, err = r.newSampler(ctx, links[0], total)
+	return err
+}
+
+// held notes why the sweep is about to sleep, or that it is not.
+func (r *run) held(class, text string, sleeps time.Duration) {
+	r.progress.Reason = text
+	if sleeps == 0 || class == "" {
+		return
+	}
+	if r.result.Held == nil {
+		r.result.Held = make(map[string]time.Duration)
+	}
+	r.result.Held[class] += sleeps
+	if sleeps >= pausedPoll {
+		r.report()
+	}
 }
 
 // reached notes how far the sweep is: all before this was worked on, and the server has answered all of it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 )
 
 // side is one of the two names of a logical key.
@@ -29,6 +30,7 @@ type pass struct {
 type page struct {
 	names  []string
 	cursor uint64 // 0: the last one
+	batch  int64  // how many names SCAN was to go over
 	err    error
 }
 
@@ -43,15 +45,19 @@ func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) erro
 	}
 	coming := make(chan page, 1)
 	fetch := func(cursor uint64) {
+		batch := int64(r.sampler.batch(r.Page))
 		go func() {
-			names, cursor, err := l.client.Scan(work, cursor, string(glob), int64(r.Page)).Result()
-			coming <- page{names, cursor, serverError("SCAN", err)}
+			names, cursor, err := l.client.Scan(work, cursor, string(glob), batch).Result()
+			coming <- page{names, cursor, batch, serverError("SCAN", err)}
 		}()
 	}
 	for fetch(from); ; {
 		now := <-coming
 		if now.err != nil {
 			return now.err
+		}
+		if err := r.sampler.hold(ctx, r.held); err != nil {
+			return err
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -64,11 +70,13 @@ func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) erro
 		if now.cursor != 0 {
 			fetch(now.cursor)
 		}
-		r.progress.Visited = min(r.progress.Visited+int64(r.Page), r.progress.Keys)
+		r.progress.Visited = min(r.progress.Visited+now.batch, r.progress.Keys)
 		keys := r.keys(now.names, p.side)
 		r.result.Seen += int64(len(now.names))
 		r.result.Matched += int64(len(keys))
+		begun := time.Now()
 		err := p.page(work, l, keys)
+		r.sampler.worked(len(keys), time.Since(begun))
 		if err == nil && now.cursor != 0 {
 			r.reached(r.at.Walk, now.cursor, r.progress.Visited)
 		}

@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/classwaves/rekey/internal/sweep"
+)
+
+func TestKnobCommand(t *testing.T) {
+	b := newBench(t)
+	if run := b.run(exitDone, "knob"); !strings.Contains(run.stdout, "nothing is set") {
+		t.Errorf("got %q", run.stdout)
+	}
+	b.run(exitDone, "knob", "sessions", "--rate", "20000", "--batch", "100", "--pause")
+	b.run(exitDone, "knob", "sessions", "--resume")
+	run := b.run(exitDone, "knob", "--all", "--nice", "0.5")
+	if want := "all rules: nice 0.5\nsessions: not paused, 20000 keys/s, batch 100\n"; run.stdout != want {
+		t.Errorf("got %q, want %q", run.stdout, want)
+	}
+	o := objects(t, b.run(exitDone, "knob", "sessions", "--reset", "--json").stdout)
+	if knobs := o[0]["knobs"].(map[string]any); o[0]["type"] != "knobs" || len(knobs) != 1 {
+		t.Errorf("got %v", o)
+	}
+	for _, wrong := range [][]string{
+		{"knob", "--rate", "1"}, {"knob", "nobody", "--pause"}, {"knob", "--all", "--pause", "--resume"}, {"knob", "--all", "--batch", "0"},
+		{"knob", "sessions", "--all", "--pause"}, {"knob", "--all", "--reset", "--pause"}, {"knob", "--all", "--rate", "-1"},
+	} {
+		b.run(exitUsage, wrong...)
+	}
+}
+
+// A meter tells rate and time left of this run alone, also of a sweep that goes on from a checkpoint.
+func TestMeter(t *testing.T) {
+	begun := time.Unix(1000, 0)
+	p := sweep.Progress{Kind: sweep.Backfill, Rule: "sessions", Pass: 1, Passes: 2, Visited: 500, Keys: 1000, Counts: sweep.Counts{Matched: 400}}
+	m := &meter{begun: begun, done: doneOf(p), keys: p.Matched}
+	p.Visited, p.Matched, p.Changed, p.Problems, p.Reason = 1000, 900, 7, 1, "latency: p99 3ms, limit 1ms"
+	r := m.read(begun.Add(10*time.Second), p)
+	if want := "50 %, pass 1 of 2, 900 keys (50/s, 20s left), 7 changed, 1 problems; latency: p99 3ms, limit 1ms"; r.text() != want {
+		t.Errorf("got %q, want %q", r.text(), want)
+	}
+	s, _ := newBarScreen(true).Update(r)
+	view := s.View().Content
+	for _, want := range []string{"backfill sessions", "50 %", "20s left", "100 %  database 0, pass 1 of 2", "900 keys, 50/s, 7 changed, 1 problems", "held back by latency"} {
+		if !strings.Contains(view, want) {
+			t.Errorf("the bars do not show %q:\n%s", want, view)
+		}
+	}
+}

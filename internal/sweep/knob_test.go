@@ -1,0 +1,110 @@
+package sweep_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/internal/sweep"
+	"github.com/classwaves/rekey/phase"
+	"github.com/classwaves/rekey/plan"
+)
+
+func turn(t testing.TB, c *redis.Client, p *plan.Plan, rule string, k sweep.Knobs) {
+	t.Helper()
+	if err := sweep.TurnKnobs(t.Context(), c, p, rule, k); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// TestKnobsWhileASweepRuns: it pauses, goes on, and says why it sleeps.
+func TestKnobsWhileASweepRuns(t *testing.T) {
+	client := redistest.Shared(t).Client()
+	p := parse(t, testPlan)
+	seedKeys(t, client, "thing:", 3000)
+	turn(t, client, p, sweep.AllRules, sweep.Knobs{Nice: ptr(1.0)})
+	turn(t, client, p, "things", sweep.Knobs{Paused: ptr(true), Rate: ptr(1500.0), Batch: ptr(40)})
+	reasons := make(map[string]int)
+	o := sweep.Options{Client: client, Plan: p, Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}
+	o.OnProgress = func(now sweep.Progress) {
+		word, _, _ := strings.Cut(now.Reason, " ")
+		if reasons[word]++; word == "paused" {
+			if now.Seen != 0 {
+				t.Errorf("paused from the start, and %d names were seen", now.Seen)
+			}
+			turn(t, client, p, "things", sweep.Knobs{Paused: ptr(false)})
+		}
+		if word == "rate:" && reasons[word] == 10 {
+			turn(t, client, p, "things", sweep.Knobs{Rate: ptr(0.0)})
+		}
+	}
+	r := run(t, o)
+	mustHold(t, r, phase.Copied)
+	for _, word := range []string{"paused", "rate:", "nice:"} {
+		if reasons[word] == 0 {
+			t.Errorf("the sweep never said %q: %v", word, reasons)
+		}
+	}
+	if r.Held["knob"] == 0 || r.Held["rate"] < 100*time.Millisecond {
+		t.Errorf("got %v, want knob and rate", r.Held)
+	}
+	if got, err := sweep.ReadKnobs(t.Context(), client, p); err != nil || *got["things"].Batch != 40 || *got[sweep.AllRules].Nice != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if err := sweep.ResetKnobs(t.Context(), client, p, "things"); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := sweep.ReadKnobs(t.Context(), client, p); got["things"].Set() || !got[sweep.AllRules].Set() {
+		t.Errorf("after a reset: got %+v", got)
+	}
+}
+
+// TestThrottledSweepWaitsForRoom: copies are not made while the server is about to be full.
+func TestThrottledSweepWaitsForRoom(t *testing.T) {
+	client := redistest.Start(t, redistest.WithConfig("maxmemory-policy noeviction")).Client()
+	seedKeys(t, client, "thing:", 8000)
+	waited := false
+	o := sweep.Options{
+		Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, Page: 50,
+		Throttled: true, Overcommit: true, Rate: 200,
+	}
+	full := false
+	o.OnProgress = func(now sweep.Progress) {
+		switch {
+		case !full:
+			full = true
+			used := infoNumber(t, client, "memory", "used_memory")
+			do(t, client, "CONFIG", "SET", "maxmemory", used+used/25)
+		case !waited && strings.HasPrefix(now.Reason, "memory: "):
+			waited = true
+			do(t, client, "CONFIG", "SET", "maxmemory", "0")
+			turn(t, client, o.Plan, "things", sweep.Knobs{Rate: ptr(0.0)})
+		}
+	}
+	r := run(t, o)
+	mustHold(t, r, phase.Copied)
+	if !waited || r.Held["memory"] == 0 {
+		t.Errorf("it did not wait: held %v", r.Held)
+	}
+}
+
+// infoNumber is a number of INFO.
+func infoNumber(t testing.TB, c *redis.Client, section, name string) int64 {
+	t.Helper()
+	for line := range strings.Lines(c.Info(t.Context(), section).Val()) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
+			var n int64
+			for _, digit := range text {
+				n = 10*n + int64(digit-'0')
+			}
+			return n
+		}
+	}
+	t.Fatalf("INFO has no %s", name)
+	return 0
+}
