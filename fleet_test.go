@@ -263,6 +263,12 @@ func TestRecordsThatAreLostAreNotFollowed(t *testing.T) {
 			t.Errorf("%s: the instance is at %s", what, p)
 		}
 	}
+	other := before["s"]
+	other.Phase = phase.Guard // the same step led elsewhere, after the server had lost the one that was followed
+	f.set(other)
+	refused("a record of another history")
+	f.set(before["s"])
+	redistest.WaitFor(t, fleetWithin, func() bool { return rdb.Get(ctx, "s:1").Err() == nil })
 	f.set(older)
 	refused("an older record")
 	f.must(f.bare.FlushAll(ctx).Err())

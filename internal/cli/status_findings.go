@@ -8,6 +8,7 @@ import (
 
 	"github.com/classwaves/rekey/internal/control"
 	"github.com/classwaves/rekey/internal/fleet"
+	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
 )
 
@@ -49,14 +50,20 @@ func lostRecords(p *plan.Plan, s *control.Status) []statusFinding {
 				furthest = state
 			}
 		}
-		if furthest.Epoch == "" || t != nil && t.Epoch == furthest.Epoch && t.Mark.Compare(furthest.Mark) >= 0 {
+		if furthest.Epoch == "" || t != nil && !furthest.Beyond(*t) {
 			continue
 		}
-		text := fmt.Sprintf("the control record of rule %s is gone, and instances are in %s", r.Name, furthest.Phase)
+		f := statusFinding{levelUnsafe, fmt.Sprintf("the control record of rule %s is gone, and instances are in %s", r.Name, furthest.Phase),
+			fmt.Sprintf("rekey restore-phase %s --phase %s", r.Name, furthest.Phase)}
 		if t != nil {
-			text = fmt.Sprintf("the control record of rule %s was turned back: it says %s, and instances were already led to %s", r.Name, t.Phase, furthest.Phase)
+			f.Text = fmt.Sprintf("the control record of rule %s was turned back: it says %s, and instances were already led to %s", r.Name, t.Phase, furthest.Phase)
+			// The keys were turned back with the record, and what was proven of them since is gone.
+			f.Try = fmt.Sprintf("rekey restore-phase %s --phase %s, as the keys are that came back with the record", r.Name, t.Phase)
+			if !phase.Beside(r.Strategy, t.Phase, furthest.Phase) {
+				f.Try = fmt.Sprintf("stop all instances and start them again, which begin in %s, as the keys are that came back with the record", t.Phase)
+			}
 		}
-		out = append(out, statusFinding{levelUnsafe, text, fmt.Sprintf("rekey restore-phase %s --phase %s", r.Name, furthest.Phase)})
+		out = append(out, f)
 	}
 	return out
 }

@@ -142,7 +142,7 @@ func instanceBlocker(i *fleet.Instance, rule, hash string, target fleet.Target) 
 	case state.Hash != hash:
 		b.Reason, b.Text = OtherHash, fmt.Sprintf("%s has other templates, databases or strategy for the rule", b.Name)
 		b.Try = "give it the fleet's plan"
-	case state.Epoch != "" && (state.Epoch != target.Epoch || state.Mark.Compare(target.Mark) > 0):
+	case state.Beyond(target):
 		b = recordsBlocker(rule, fmt.Sprintf("%s has followed a later control record than there is: the records were turned back", b.Name))
 		b.Instance, b.Name = i.ID, title(i)
 	case state.Mark != target.Mark || state.Phase != target.Phase || state.Epoch != target.Epoch:

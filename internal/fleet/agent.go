@@ -2,12 +2,10 @@ package fleet
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -162,100 +160,6 @@ func (a *Agent) join(ctx context.Context) ([]phase.Phase, error) {
 	a.lease = NewLease(began, a.Plan.Fleet.Lease, a.Plan.Fleet.Margin)
 	a.wakeUp() // to report what was reached
 	return phases, nil
-}
-
-// begin gives a target for every rule, or says why there is none that can be followed. Rules without a
-// record are at legacy, if no name says otherwise.
-func (a *Agent) begin(ctx context.Context) (map[string]Target, error) {
-	targets, err := a.notBehind(ctx)
-	if err != nil {
-		return nil, err
-	}
-	missing := make(map[string]string)
-	for i, r := range a.Plan.Rules {
-		t, ok := targets[r.Name]
-		switch {
-		case !ok:
-			if err := a.neverMoved(ctx, i); err != nil {
-				return nil, err
-			}
-			missing[r.Name] = a.Plan.Hash(i)
-		case t.Hash != a.Plan.Hash(i) && t.Phase != phase.Legacy:
-			return nil, fmt.Errorf("rekey: rule %s: the fleet is at %s with other templates, databases or strategy than this plan has; give this process the fleet's plan", r.Name, t.Phase)
-		}
-	}
-	if len(missing) == 0 {
-		return targets, nil
-	}
-	return a.store.Found(ctx, rand.Text(), missing, a.Name)
-}
-
-// notBehind reads the targets, and refuses those that are older than what instances of the fleet have already
-// reached: the records were turned back, by an old snapshot or a replica that lagged. The targets are read
-// after the instances, which go on meanwhile.
-func (a *Agent) notBehind(ctx context.Context) (map[string]Target, error) {
-	others, _, err := a.store.Instances(ctx)
-	if err != nil {
-		return nil, err
-	}
-	targets, err := a.store.Targets(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, o := range others {
-		for rule, s := range o.Rules {
-			t, ok := targets[rule]
-			if o.ID == a.self.ID || s.Epoch == "" || o.Observer {
-				continue
-			}
-			if !ok || t.Epoch != s.Epoch || t.Mark.Compare(s.Mark) < 0 {
-				return nil, fmt.Errorf("rule %s: %w", rule, ErrRestore)
-			}
-		}
-	}
-	return targets, nil
-}
-
-// neverMoved makes sure that a rule without a record has never been anywhere but at legacy: no target
-// name of it is there.
-func (a *Agent) neverMoved(ctx context.Context, rule int) error {
-	target := a.Plan.Names().Pair(rule).Target()
-	for _, db := range a.Plan.Databases {
-		found, err := a.anyName(ctx, db, target.Glob(), target.Match)
-		if err != nil {
-			return err
-		}
-		if found {
-			return fmt.Errorf("rule %s has target names and no control record: %w", a.Plan.Rules[rule].Name, ErrRestore)
-		}
-	}
-	return nil
-}
-
-func (a *Agent) anyName(ctx context.Context, db int, glob []byte, match func([]byte) bool) (bool, error) {
-	client := a.store.client
-	if db != a.Plan.Databases[0] {
-		o, err := Options(a.Plan.Server)
-		if err != nil {
-			return false, err
-		}
-		client = Client(o, db)
-		defer func() { _ = client.Close() }() // it was read from
-	}
-	const page = 1000
-	for cursor := uint64(0); ; {
-		names, next, err := client.Scan(ctx, cursor, string(glob), page).Result()
-		if err != nil {
-			return false, fmt.Errorf("rekey: look for target names: %w", err)
-		}
-		if slices.ContainsFunc(names, func(name string) bool { return match([]byte(name)) }) {
-			return true, nil
-		}
-		if next == 0 {
-			return false, nil
-		}
-		cursor = next
-	}
 }
 
 func (a *Agent) wakeUp() {

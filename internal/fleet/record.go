@@ -51,6 +51,12 @@ type RuleState struct {
 	Ungated uint64 `json:"ungated,omitempty"`
 }
 
+// Beyond says whether an instance has followed what a target does not tell of: the records were turned back, or
+// are of another history.
+func (s RuleState) Beyond(t Target) bool {
+	return s.Epoch != "" && (s.Epoch != t.Epoch || s.Mark.Compare(t.Mark) > 0 || s.Mark == t.Mark && s.Phase != t.Phase)
+}
+
 // Lost says whether the lease has run out at a time of the server's clock in microseconds.
 func (i *Instance) Lost(now int64) bool { return now >= i.Renewed+i.Lease }
 

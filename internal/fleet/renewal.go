@@ -130,6 +130,8 @@ func (a *Agent) unfit(rule int, t Target, ok bool) string {
 		return "its control record is of another epoch: rekey restore-phase"
 	case had.Epoch != "" && t.Mark.Compare(had.Mark) < 0:
 		return "its control record was turned back: rekey restore-phase"
+	case had.Epoch != "" && t.Mark == had.Mark && t.Phase != had.Phase:
+		return "its control record is of another history, in which the same step led elsewhere: rekey restore-phase"
 	}
 	return ""
 }

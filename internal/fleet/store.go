@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -184,6 +186,33 @@ func (s *Store) Found(ctx context.Context, epoch string, hashes map[string]strin
 		return nil, fmt.Errorf("rekey: begin the records: %w", err)
 	}
 	return parseTargets(flat)
+}
+
+// Wake makes the instances that listen look at the records now, and gives how many do.
+func (s *Store) Wake(ctx context.Context) (listeners int64, err error) {
+	if listeners, err = s.client.Publish(ctx, s.keys.Events(), "").Result(); err != nil {
+		return 0, fmt.Errorf("rekey: wake the fleet: %w", err)
+	}
+	return listeners, nil
+}
+
+// Age is how long the server has been running; less than 0 where it does not tell.
+func (s *Store) Age(ctx context.Context) (time.Duration, error) {
+	info, err := s.client.Info(ctx, "server").Result()
+	var refused redis.Error
+	if errors.As(err, &refused) {
+		return -1, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("rekey: ask the server for its age: %w", err)
+	}
+	_, rest, found := strings.Cut(info, "uptime_in_seconds:")
+	text, _, _ := strings.Cut(rest, "\r\n")
+	seconds, err := strconv.Atoi(text)
+	if !found || err != nil {
+		return -1, nil
+	}
+	return time.Duration(seconds) * time.Second, nil
 }
 
 // Targets reads all targets.
