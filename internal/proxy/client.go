@@ -79,6 +79,10 @@ func (c *client) serve() {
 
 // handshake does what stands before the first byte of TLS and PROXY protocol.
 func (c *client) handshake() bool {
+	if named, ok := c.conn.(*proxyproto.Conn); ok && named.ProxyHeader() == nil {
+		c.end(endHandshake)
+		return false
+	}
 	conn, ok := c.conn.(*tls.Conn)
 	if !ok {
 		return true
@@ -179,15 +183,14 @@ func (c *client) account(memory int64) bool {
 func (c *client) finish(err error, answered <-chan struct{}) {
 	up := c.up.Load()
 	var ctx context.Context
+	var why ending
 	switch drain := c.draining.Load(); {
 	case drain != nil && errors.Is(err, os.ErrDeadlineExceeded):
-		ctx = *drain
-		c.reason(endDrained)
+		ctx, why = *drain, endDrained
 	case errors.Is(err, io.EOF) && !up.Backlog().Blocked:
 		half, cancel := context.WithTimeout(c.p.ctx, halfWithin)
 		defer cancel()
-		ctx = half
-		c.reason(endClient)
+		ctx, why = half, endClient
 	default:
 		c.readEnded(err)
 		return
@@ -197,6 +200,7 @@ func (c *client) finish(err error, answered <-chan struct{}) {
 		select {
 		case <-answered:
 			again.Stop()
+			c.reason(why)
 			c.rest(answered)
 			return
 		case <-ctx.Done():

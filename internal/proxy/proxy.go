@@ -173,6 +173,7 @@ func (p *Proxy) Moved(primary string) {
 // Shutdown takes no more clients, answers the commands that were read and closes each client behind
 // its last reply. Clients that are left when ctx ends are closed as they are, and it says how many.
 func (p *Proxy) Shutdown(ctx context.Context) error {
+	before := p.metrics.ended[endDeadline].Load() // of clients that had closed their half
 	p.mu.Lock()
 	p.draining = true
 	for l := range p.listeners {
@@ -188,14 +189,13 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		case <-time.After(drainPause):
 		}
 	}
-	left := p.all()
-	for _, c := range left {
+	for _, c := range p.all() {
 		c.end(endDeadline)
 	}
 	p.cancel()
 	p.work.Wait()
-	if len(left) > 0 {
-		return fmt.Errorf("rekey: %d clients had commands under way at the end of the time to drain", len(left))
+	if cut := p.metrics.ended[endDeadline].Load() - before; cut > 0 {
+		return fmt.Errorf("rekey: %d clients had commands under way at the end of the time to drain", cut)
 	}
 	return nil
 }

@@ -1,0 +1,311 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/plan"
+)
+
+// proxyProcess is a `rekey proxy` in a process of its own.
+type proxyProcess struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	addr   string
+	exited chan struct{}
+
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+// startProxy starts one on a free port and waits until it listens.
+func startProxy(t testing.TB, args ...string) *proxyProcess {
+	t.Helper()
+	p := &proxyProcess{t: t, exited: make(chan struct{})}
+	p.cmd = exec.Command(os.Args[0], append([]string{"proxy", "--listen", "127.0.0.1:0"}, args...)...)
+	p.cmd.Env = append(os.Environ(), asProgram+"=1", "GOCOVERDIR="+t.TempDir())
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	listening := make(chan string, 1)
+	go func() {
+		defer close(p.exited)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			p.mu.Lock()
+			p.log.WriteString(lines.Text() + "\n")
+			p.mu.Unlock()
+			var line struct{ Msg, Address string }
+			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "listening" {
+				listening <- line.Address
+			}
+		}
+		_ = p.cmd.Wait() // its state tells
+	}()
+	t.Cleanup(func() { _ = p.cmd.Process.Kill(); <-p.exited })
+	select {
+	case p.addr = <-listening:
+	case <-p.exited:
+		t.Fatalf("the proxy ended: %s", p.said())
+	case <-time.After(20 * time.Second):
+		t.Fatalf("the proxy does not listen: %s", p.said())
+	}
+	return p
+}
+
+func (p *proxyProcess) said() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+func (p *proxyProcess) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// ends waits for the end and gives the exit code, -1 after a signal.
+func (p *proxyProcess) ends() int {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(40 * time.Second):
+		p.t.Fatalf("the proxy does not end: %s", p.said())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func (p *proxyProcess) client() *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: p.addr, MaxRetries: -1, ContextTimeoutEnabled: true})
+	p.t.Cleanup(func() { _ = c.Close() }) // a test may have closed it
+	return c
+}
+
+// TestProxyInTheFleet walks two proxies under the traffic of clients that know nothing of it, there and
+// back, unattended, with every reply checked.
+func TestProxyInTheFleet(t *testing.T) {
+	w := newWalked(t, 0)
+	w.count = make([]int64, 2)
+	ctx, stop := context.WithCancel(t.Context())
+	for n := range w.count {
+		p := startProxy(t, "-f", w.path, "--name", fmt.Sprintf("proxy-%d", n+1))
+		c := p.client()
+		w.work.Go(func() {
+			if err := errors.Join(w.traffic(ctx, c, n), c.Close()); err != nil {
+				t.Errorf("proxy-%d: %v", n+1, err)
+			}
+			p.signal(syscall.SIGTERM)
+			if code := p.ends(); code != exitDone {
+				t.Errorf("proxy-%d: exit code %d: %s", n+1, code, p.said())
+			}
+		})
+	}
+	t.Cleanup(func() { stop(); w.work.Wait() })
+	w.run(exitDone, "run", "--yes")
+	if got := w.run(exitDone, "status").stdout; !strings.Contains(got, "proxy-1") || !strings.Contains(got, "proxy-2") {
+		t.Errorf("the proxies are not in the fleet:\n%s", got)
+	}
+	w.run(exitDone, "rollback")
+	stop()
+	w.work.Wait()
+	w.keysAre("", "nowhere:") // target names are left for a purge
+}
+
+// proxyBench is a server with a plan for a proxy that stays in dual.
+func proxyBench(t testing.TB) (*redistest.Server, []string) {
+	t.Helper()
+	server := redistest.Start(t)
+	return server, []string{"-f", planFile(t, fmt.Sprintf(walkPlan, server.URL())), "--phases", "dual"}
+}
+
+// TestProxyKilled: when the proxy is killed under load, clients see a closed connection, what was
+// acknowledged is there, and both names of every key are equal: nothing is half written.
+func TestProxyKilled(t *testing.T) {
+	server, args := proxyBench(t)
+	bare := server.Client()
+	for round := range 3 {
+		p := startProxy(t, args...)
+		var work sync.WaitGroup
+		var acknowledged [4]int
+		for w := range acknowledged {
+			conn, err := net.Dial("tcp", p.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			work.Go(func() {
+				defer conn.Close()
+				key := fmt.Sprintf("secure_session:%d-%d", round, w)
+				pipeline := strings.Repeat(fmt.Sprintf("RPUSH %s v\r\n", key), 20)
+				replies := bufio.NewReader(conn)
+				for {
+					if _, err := io.WriteString(conn, pipeline); err != nil {
+						return
+					}
+					for range 20 {
+						reply, err := redistest.ReadReply(replies)
+						if err != nil {
+							var network net.Error
+							if errors.As(err, &network) && network.Timeout() {
+								t.Errorf("the connection hangs: %v", err)
+							}
+							return
+						}
+						acknowledged[w]++
+						if want := fmt.Sprintf(":%d\r\n", acknowledged[w]); string(reply) != want {
+							t.Errorf("got %q, want %q", reply, want)
+						}
+					}
+				}
+			})
+		}
+		redistest.WaitFor(t, 20*time.Second, func() bool {
+			return bare.LLen(t.Context(), fmt.Sprintf("secure_session:%d-%d", round, len(acknowledged)-1)).Val() > 100
+		})
+		p.signal(syscall.SIGKILL)
+		p.ends()
+		work.Wait()
+		quiet(t, bare)
+		for w, n := range acknowledged {
+			key := fmt.Sprintf("secure_session:%d-%d", round, w)
+			legacy, target := bare.LLen(t.Context(), key).Val(), bare.LLen(t.Context(), "cw:prod:"+key).Val()
+			if legacy != target || legacy < int64(n) || n == 0 {
+				t.Errorf("%d acknowledged, %d under the legacy name, %d under the target name", n, legacy, target)
+			}
+		}
+	}
+}
+
+// quiet waits until the server has dealt with what a killed process left in its sockets.
+func quiet(t testing.TB, bare *redis.Client) {
+	t.Helper()
+	redistest.WaitFor(t, 20*time.Second, func() bool {
+		return strings.Count(bare.ClientList(t.Context()).Val(), "\n") == 1
+	})
+}
+
+// TestProxySignals: SIGHUP reads certificates, flags and the access log's name again; SIGTERM answers
+// what was read and ends with exit code 0.
+func TestProxySignals(t *testing.T) {
+	server := redistest.Start(t)
+	dir := t.TempDir()
+	flags, access := filepath.Join(dir, "flags"), filepath.Join(dir, "access.log")
+	write := func(text string) {
+		if err := os.WriteFile(flags, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("CW_CACHE_DUAL_WRITE=0\n")
+	file := planFile(t, fmt.Sprintf(walkPlan, server.URL()))
+	p := startProxy(t, "-f", file, "--phases", "flags", "--flags-file", flags, "--access-log", access)
+	c := p.client()
+	if err := c.Set(t.Context(), "secure_session:1", "x", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	bare := server.Client()
+	bare.Set(t.Context(), "cw:prod:secure_session:1", "stale", 0)
+	write("CW_CACHE_DUAL_WRITE=1\n") // guard
+	if err := os.Rename(access, access+".1"); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGHUP)
+	redistest.WaitFor(t, 20*time.Second, func() bool { return strings.Contains(p.said(), `"msg":"reloaded"`) })
+	if err := c.Set(t.Context(), "secure_session:1", "y", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if n := bare.Exists(t.Context(), "cw:prod:secure_session:1").Val(); n != 0 {
+		t.Error("the flags were not read again")
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(fmt.Sprintf(walkPlan, server.URL()), "rl:{name}", "rate:{name}", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGHUP)
+	redistest.WaitFor(t, 20*time.Second, func() bool { return strings.Contains(p.said(), "takes a restart of the proxy: rules") })
+
+	conn, err := net.Dial("tcp", p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 5000
+	if _, err := io.WriteString(conn, strings.Repeat("INCR secure_session:n\r\n", n)); err != nil {
+		t.Fatal(err)
+	}
+	redistest.WaitFor(t, 20*time.Second, func() bool { return bare.Exists(t.Context(), "secure_session:n").Val() == 1 })
+	p.signal(syscall.SIGTERM)
+	got, err := io.ReadAll(conn)
+	if err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(conn.Close(), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if ran := bare.Get(t.Context(), "secure_session:n").Val(); ran != fmt.Sprint(bytes.Count(got, []byte("\r\n"))) {
+		t.Errorf("%s commands ran, %d were answered", ran, bytes.Count(got, []byte("\r\n")))
+	}
+	if code := p.ends(); code != exitDone {
+		t.Errorf("exit code %d: %s", code, p.said())
+	}
+	if text, err := os.ReadFile(access); err != nil || !strings.Contains(string(text), `"msg":"client left"`) {
+		t.Errorf("the access log of now: %q, %v", text, err)
+	}
+}
+
+// TestProxyCheck: what is wrong is found before anything listens, with the exit code of its kind.
+func TestProxyCheck(t *testing.T) {
+	server := redistest.Shared(t)
+	file := planFile(t, fmt.Sprintf(walkPlan, server.URL()))
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"--check", exitDone, "The server answers. Clients would be served on 127.0.0.1:6380."},
+		{"--check --listen 0.0.0.0:6380", exitUsage, "without TLS only loopback"},
+		{"--check --listen 0.0.0.0:6380 --plaintext", exitDone, "The server answers"},
+		{"--check --listen 0.0.0.0:6380 --tls-cert no --tls-key no", exitUsage, "read the proxy's certificate"},
+		{"--check --listen nowhere", exitUsage, `the address "nowhere" is none`},
+		{"--check --admin 0.0.0.0:9121", exitUsage, "wants a token"},
+		{"--check --phases middling", exitUsage, "--phases middling"},
+		{"--check --phases dual --flags-file x", exitUsage, "goes with --phases flags"},
+		{"--check --socket-mode abc", exitUsage, "is no mode"},
+		{"--check --redis redis://127.0.0.1:1", exitFailed, "connection refused"},
+		{"--listen 127.0.0.1:1 --redis redis://127.0.0.1:1", exitFailed, ""},
+	} {
+		run := runCLI(t, nil, append([]string{"proxy", "-f", file}, strings.Fields(c.args)...)...)
+		if out := run.stdout + run.stderr; run.code != c.code || !strings.Contains(out, c.want) || run.code != exitDone && !strings.Contains(out, "Try: ") {
+			t.Errorf("%s: exit code %d, want %d, and %q in\n%s", c.args, run.code, c.code, c.want, out)
+		}
+	}
+	o := objects(t, mustExit(t, exitDone, runCLI(t, nil, "proxy", "-f", file, "--check", "--json")).stdout)
+	if len(o) != 1 || o[0]["type"] != "check" {
+		t.Errorf("got %v", o)
+	}
+	var planned *plan.Error
+	if _, err := plan.Parse("x", []byte("version: 2"), os.LookupEnv); !errors.As(err, &planned) {
+		t.Fatal(err)
+	}
+	if run := runCLI(t, nil, "proxy", "-f", planFile(t, "version: 2")); run.code != exitUsage {
+		t.Errorf("a broken plan: exit code %d", run.code)
+	}
+}

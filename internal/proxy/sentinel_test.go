@@ -1,0 +1,122 @@
+package proxy_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/classwaves/rekey/internal/proxy"
+	"github.com/classwaves/rekey/internal/redistest"
+)
+
+// startSentinel runs a sentinel of its own over a primary, and gives its address.
+func startSentinel(t *testing.T, primary string) string {
+	t.Helper()
+	binary := os.Getenv("REKEY_TEST_SERVER")
+	for _, name := range []string{"redis-server", "valkey-server"} {
+		if path, err := exec.LookPath(name); binary == "" && err == nil {
+			binary = path
+		}
+	}
+	port, dir := freePort(t), t.TempDir()
+	host, primaryPort, err := net.SplitHostPort(primary)
+	must(t, err)
+	config := filepath.Join(dir, "sentinel.conf")
+	must(t, os.WriteFile(config, fmt.Appendf(nil, "port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor group %s %s 1\n"+
+		"sentinel down-after-milliseconds group 500\nsentinel failover-timeout group 5000\n", port, dir, host, primaryPort), 0o600))
+	cmd := exec.Command(binary, config, "--sentinel")
+	must(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }) // killed on purpose
+	addr := "127.0.0.1:" + port
+	waitFor(t, func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.Close() // it was only to see whether it answers
+		}
+		return err == nil
+	})
+	return addr
+}
+
+// TestSentinel: clients are served by the primary that the sentinels name. When it dies, they are closed,
+// and served by the next one when they come again.
+func TestSentinel(t *testing.T) {
+	first, second := redistest.Start(t), redistest.Start(t)
+	host, port, err := net.SplitHostPort(first.Addr())
+	must(t, err)
+	second.Conn().Do("REPLICAOF", host, port)
+	waitFor(t, func() bool {
+		return strings.Contains(string(first.Conn().Do("INFO", "replication").Str), "state=online")
+	})
+	sentinel := startSentinel(t, first.Addr())
+	s, _ := serve(t, proxy.Options{
+		Plan:   parsePlan(t, fmt.Sprintf(`url: "redis://group", sentinel: ["127.0.0.1:1", %q]`, sentinel)),
+		Listen: []proxy.Listen{{Address: "127.0.0.1:0"}},
+		Log:    slog.New(slog.DiscardHandler), // it says each second that nobody is there
+	})
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", s.Addrs()[0])
+		must(t, err)
+		must(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
+		return conn
+	}
+	talk(t, dial())
+	open := dial()
+	_, err = io.WriteString(open, "PING\r\n")
+	must(t, err)
+	_, err = io.ReadFull(open, make([]byte, 7))
+	must(t, err)
+	waitFor(t, func() bool { // the sentinel knows the replica, and the replica all that was written
+		return string(second.Conn().Do("GET", "cw:test:mi:1").Str) == "x" && strings.Contains(sentinelSays(t, sentinel), "slaves=1")
+	})
+	first.Kill()
+	if _, err := open.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("a client of the dead primary: %v, want the end", err)
+	}
+	waitFor(t, func() bool {
+		conn := dial()
+		defer func() { _ = conn.Close() }()
+		if _, err := io.WriteString(conn, "SET mi:1 y\r\n"); err != nil {
+			return false
+		}
+		reply := make([]byte, 5)
+		_, err := io.ReadFull(conn, reply)
+		return err == nil && string(reply) == "+OK\r\n"
+	})
+	if v := second.Conn().Do("GET", "mi:1"); string(v.Str) != "y" {
+		t.Errorf("the second has %v", v)
+	}
+}
+
+func sentinelSays(t *testing.T, addr string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	must(t, err)
+	c := redistest.NewConn(t, conn)
+	defer c.Close()
+	return string(c.Do("INFO", "sentinel").Str)
+}
+
+// TestMoved: when another server becomes the primary while the one of before lives on, its clients are
+// closed, so that none of them writes to a server that nobody reads.
+func TestMoved(t *testing.T) {
+	r := start(t, redistest.Shared(t), proxy.Limits{})
+	c := r.raw()
+	_, err := io.WriteString(c, "PING\r\n")
+	must(t, err)
+	_, err = io.ReadFull(c, make([]byte, 7))
+	must(t, err)
+	r.Moved("127.0.0.1:1")
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%v, want the end", err)
+	}
+	left(t, r, "moved", 1)
+}
