@@ -49,3 +49,27 @@ func TestMeter(t *testing.T) {
 		}
 	}
 }
+
+// The trash is dry like cleanup itself, and its undo as well.
+func TestTrashCommand(t *testing.T) {
+	b := newBench(t)
+	b.set("SET", "secure_session:token1", "v")
+	b.set("SET", "cw:prod:secure_session:token1", "v")
+	cleanup := []string{"cleanup", "sessions", "--assume-phase", "sealed"}
+	b.run(exitGate, append(cleanup, "--trash", "24h")...)
+	if b.get("secure_session:token1") != "v" {
+		t.Fatal("a dry run removed a key")
+	}
+	b.run(exitDone, append(cleanup, "--trash", "24h", "--execute")...)
+	if b.get("secure_session:token1") != "" {
+		t.Fatal("the key is still there")
+	}
+	b.run(exitDone, append(cleanup, "--undo")...)
+	if b.get("secure_session:token1") != "" {
+		t.Fatal("a dry undo brought a key back")
+	}
+	if run := b.run(exitDone, append(cleanup, "--undo", "--execute")...); b.get("secure_session:token1") != "v" || strings.Contains(run.stdout, "token1") {
+		t.Errorf("after the undo the key is %q\n%s", b.get("secure_session:token1"), run.stdout)
+	}
+	b.run(exitUsage, append(cleanup, "--undo", "--trash", "1h")...)
+}

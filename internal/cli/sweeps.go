@@ -59,6 +59,8 @@ type sweepOptions struct {
 	unthrottled  bool
 	rate, nice   float64
 	batch        int
+	trash        time.Duration
+	undo         bool
 }
 
 // newSweep is `rekey purge` and its like.
@@ -105,6 +107,8 @@ A sweep that was interrupted goes on when the same command is given again.`,
 		f.DurationVar(&o.tolerance, "ttl-tolerance", 0, "how far apart two TTLs may be")
 	case sweep.Cleanup:
 		f.BoolVar(&o.removeStrays, "remove-strays", false, "remove legacy keys without a target too (phase sealed)")
+		f.DurationVar(&o.trash, "trash", 0, "keep what is removed for this long, where --undo finds it; 0: remove it")
+		f.BoolVar(&o.undo, "undo", false, "bring back what is in the trash, where nothing was written since")
 		f.DurationVar(&o.minIdle, "min-idle", 0, "keep and name legacy keys that were used within this time")
 	}
 	completeFlag(cmd, "assume-phase", a.completePhases(func(s phase.Strategy, p phase.Phase) bool {
@@ -231,14 +235,14 @@ func (a *app) sweepRule(ctx context.Context, run func(context.Context, sweep.Opt
 		Client: c, Plan: p, Rule: p.Rules[rule].Name, Kind: kind, Phase: at,
 		Execute: o.execute, Repair: o.repair, RemoveStrays: o.removeStrays, ClaimSharedLegacy: o.claim, Overcommit: o.overcommit, MinIdle: o.minIdle, TTLTolerance: o.tolerance,
 		Examples: examples(o.examples), OnProgress: progress.report, Anew: o.anew, Patience: o.wait,
-		Throttled: !o.unthrottled, Rate: o.rate, Nice: o.nice, Page: o.batch,
+		Trash: o.trash, Undo: o.undo, Throttled: !o.unthrottled, Rate: o.rate, Nice: o.nice, Page: o.batch,
 	})
 	progress.Close()
 	if err != nil {
 		return exitFailed, err
 	}
 	out := sweepJSON{
-		Type: "result", Kind: kind.String(), Rule: p.Rules[rule].Name, Phase: at, Dry: dry(kind, o),
+		Type: "result", Kind: kind.String(), Rule: p.Rules[rule].Name, Phase: at, Dry: dry(kind, o), Undo: o.undo,
 		Counts: result.Counts, Problems: result.Problems, Held: heldSeconds(result.Held), Notes: result.Notes, Gates: result.Verdict.Gates, Stored: result.Stored,
 	}
 	for _, e := range result.Examples {
@@ -283,6 +287,7 @@ type sweepJSON struct {
 	Rule  string      `json:"rule"`
 	Phase phase.Phase `json:"phase"`
 	Dry   bool        `json:"dry_run"`
+	Undo  bool        `json:"undo,omitempty"`
 	sweep.Counts
 	Problems map[sweep.Class]int64 `json:"problems"`
 	Examples []problemJSON         `json:"examples,omitempty"`
@@ -307,7 +312,7 @@ func (s *sweepJSON) code() int {
 		return exitFailed
 	}
 	for _, g := range s.Gates {
-		if !g.Holds {
+		if !g.Holds && !s.Undo { // that one is held is what an undo is for
 			return exitGate
 		}
 	}

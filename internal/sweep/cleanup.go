@@ -59,6 +59,9 @@ func (j *cleanup) page(ctx context.Context, l *link, keys []key) error {
 		}
 		return nil
 	}
+	if j.Trash > 0 {
+		return j.discard(ctx, l, dead)
+	}
 	return j.each(ctx, l, dead,
 		func(k key) command { return command{"UNLINK", k.legacy} },
 		func(_ key, removed int64, err error) error {

@@ -102,7 +102,7 @@ func (f foreignNames) environment(name []byte) (string, bool) {
 }
 
 // controlNames are the names behind a control prefix.
-var controlNames = []string{"fleet", "conns:", "phase", "lock", "gen", "sweep:", "flags:", "audit", "events"}
+var controlNames = []string{"fleet", "conns:", "phase", "lock", "gen", "sweep:", "trash:", "flags:", "audit", "events"}
 
 // foreignTemplates are the target and control names with the environment left open. A target without {env}, or with
 // variables before it, tells no environments apart.

@@ -50,6 +50,10 @@ type Options struct {
 	// RemoveStrays makes cleanup, in phase sealed, remove legacy keys without a target as well. They are named first by a
 	// run without it.
 	RemoveStrays bool
+	// Trash makes cleanup rename what it would remove, and keep it for this long; 0: it is removed.
+	Trash time.Duration
+	// Undo makes cleanup bring back what is in the trash.
+	Undo bool
 	// ClaimSharedLegacy is the operator's word that the legacy names are all this environment's, although others have names
 	// in the same database. Without it purge proves nothing there; see [Foreign].
 	ClaimSharedLegacy bool
@@ -88,6 +92,10 @@ func (o Options) withDefaults() (Options, error) {
 		return fail("a page, a duration or a tolerance is less than 0")
 	case o.Repair && o.Kind != Verify:
 		return fail("only verify repairs")
+	case (o.Trash != 0 || o.Undo) && o.Kind != Cleanup:
+		return fail("only cleanup has a trash")
+	case o.Trash < 0 || o.Undo && (o.Trash != 0 || o.RemoveStrays || o.MinIdle != 0):
+		return fail("undo stands alone, and a trash keeps for a time")
 	case o.RemoveStrays && o.Kind != Cleanup:
 		return fail("only cleanup removes strays")
 	case o.ClaimSharedLegacy && o.Kind != Purge:
@@ -153,6 +161,8 @@ const (
 	Leftover Class = "leftover"
 	// Remaining: a legacy key that cleanup would remove.
 	Remaining Class = "remaining"
+	// Discarded: a key in the trash that cannot be brought back.
+	Discarded Class = "discarded"
 	// Busy: a legacy key that was used a short time ago, when nobody should use it.
 	Busy Class = "busy"
 	// Uncopyable: a key of a type that the server cannot copy.

@@ -171,6 +171,9 @@ func (r *run) job() job {
 	case Reverse:
 		return newReverse(r)
 	case Cleanup:
+		if r.Undo {
+			return newUndo(r)
+		}
 		return &cleanup{run: r}
 	case Relocate:
 		return &relocate{r}

@@ -13,11 +13,13 @@ type side uint8
 const (
 	legacySide side = iota
 	targetSide
+	trashSide // the legacy names that cleanup has put aside
 )
 
 // key is one logical key of the rule, found under one of its names.
 type key struct {
 	legacy, target string
+	trash          string // its name in the trash, where that is what was found
 }
 
 // pass is one walk over the names of one side.
@@ -40,8 +42,11 @@ type page struct {
 func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) error {
 	pair := r.names.Pair(r.rule)
 	glob := pair.Legacy().Glob()
-	if p.side == targetSide {
+	switch p.side {
+	case targetSide:
 		glob = pair.Target().Glob()
+	case trashSide:
+		glob = r.trashGlob()
 	}
 	coming := make(chan page, 1)
 	fetch := func(cursor uint64) {
@@ -95,6 +100,9 @@ func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) erro
 // target-looking name that is none, and rekey's own names are nobody's, which [keyname.Set.Find] knows: a catch-all rule
 // must not purge its own controller.
 func (r *run) keys(names []string, s side) []key {
+	if s == trashSide {
+		return r.trashKeys(names)
+	}
 	keys := make([]key, 0, len(names))
 	for _, text := range names {
 		name := []byte(text)
