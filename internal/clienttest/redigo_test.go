@@ -15,10 +15,14 @@ import (
 // redigoPool makes a redigo pool over an instance.
 func redigoPool(t testing.TB, r *rekey.Rekey, server *redistest.Server) *redigo.Pool {
 	t.Helper()
-	dial := r.Dialer(nil)
+	return redigoPoolAt(t, server.Addr(), redigo.DialContextFunc(r.Dialer(nil)))
+}
+
+func redigoPoolAt(t testing.TB, addr string, opts ...redigo.DialOption) *redigo.Pool {
+	t.Helper()
 	pool := &redigo.Pool{
 		DialContext: func(ctx context.Context) (redigo.Conn, error) {
-			return redigo.DialContext(ctx, "tcp", server.Addr(), redigo.DialContextFunc(dial))
+			return redigo.DialContext(ctx, "tcp", addr, opts...)
 		},
 		MaxIdle: 4,
 	}

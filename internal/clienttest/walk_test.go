@@ -25,17 +25,33 @@ import (
 // in the end.
 func TestWalkUnderLoad(t *testing.T) {
 	for _, s := range []phase.Strategy{phase.Mirror, phase.Relocate} {
-		t.Run(s.String(), func(t *testing.T) {
-			server := redistest.Shared(t)
-			l := newLoad(t, server, s)
-			walkUpAndDown(t, l)
-			l.finish(t)
-			if n := l.ops.Load(); n < 1000 {
-				t.Errorf("%d operations while the phases changed, want a load", n)
-			}
-			t.Logf("%d operations, %d optimistic transactions of %d tried", l.ops.Load(), l.committed.Load(), l.tried.Load())
-		})
+		t.Run(s.String(), func(t *testing.T) { walkUnderLoad(t, s, overDialers) })
 	}
+}
+
+// walkUnderLoad walks with the clients that connect makes for each instance.
+func walkUnderLoad(t *testing.T, s phase.Strategy, connect func(testing.TB, *rekey.Rekey, *redistest.Server) clients) {
+	t.Helper()
+	server := redistest.Shared(t)
+	l := newLoad(t, server, s, connect)
+	walkUpAndDown(t, l)
+	l.finish(t)
+	if n := l.ops.Load(); n < 1000 {
+		t.Errorf("%d operations while the phases changed, want a load", n)
+	}
+	t.Logf("%d operations, %d optimistic transactions of %d tried", l.ops.Load(), l.committed.Load(), l.tried.Load())
+}
+
+// clients are one of each kind.
+type clients struct {
+	goRedis *redis.Client
+	rueidis rueidis.Client
+	redigo  *redigo.Pool
+}
+
+// overDialers makes clients over an instance's dialers.
+func overDialers(t testing.TB, r *rekey.Rekey, server *redistest.Server) clients {
+	return clients{goRedis(t, r, server), ruEidis(t, r, server), redigoPool(t, r, server)}
 }
 
 func walkUpAndDown(t *testing.T, l *load) {
@@ -61,7 +77,7 @@ type load struct {
 	ops, added, tried, committed atomic.Int64
 }
 
-func newLoad(t *testing.T, server *redistest.Server, s phase.Strategy) *load {
+func newLoad(t *testing.T, server *redistest.Server, s phase.Strategy, connect func(testing.TB, *rekey.Rekey, *redistest.Server) clients) *load {
 	t.Helper()
 	l := &load{strategy: s, bare: server.Client()}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -69,13 +85,17 @@ func newLoad(t *testing.T, server *redistest.Server, s phase.Strategy) *load {
 	for i := range l.instances {
 		l.sources[i] = rekey.NewManual(nil)
 		l.instances[i] = open(t, rekey.WithSource(l.sources[i]))
-		rdb := goRedis(t, l.instances[i], server)
-		rue := ruEidis(t, l.instances[i], server)
-		pool := redigoPool(t, l.instances[i], server)
+		c := connect(t, l.instances[i], server)
 		for w, work := range []func(ctx context.Context, own string, round int) error{
-			func(ctx context.Context, own string, round int) error { return l.goRedisRound(ctx, rdb, own, round) },
-			func(ctx context.Context, own string, round int) error { return l.rueidisRound(ctx, rue, own, round) },
-			func(ctx context.Context, own string, round int) error { return l.redigoRound(ctx, pool, own, round) },
+			func(ctx context.Context, own string, round int) error {
+				return l.goRedisRound(ctx, c.goRedis, own, round)
+			},
+			func(ctx context.Context, own string, round int) error {
+				return l.rueidisRound(ctx, c.rueidis, own, round)
+			},
+			func(ctx context.Context, own string, round int) error {
+				return l.redigoRound(ctx, c.redigo, own, round)
+			},
 		} {
 			own := stage{strategy: s}.key(fmt.Sprintf("own:%d:%d:", i, w))
 			l.workers.Go(func() {

@@ -23,3 +23,6 @@ func (c *Conn) Net() net.Conn {
 	}
 	return c
 }
+
+// Engine is the connection itself, under whatever its client sees of it.
+func (c *Conn) Engine() *Conn { return c }

@@ -71,7 +71,7 @@ func start(t testing.TB, server *redistest.Server, limits proxy.Limits, opts ...
 			if err != nil {
 				return nil, "", err
 			}
-			return conn.(*intercept.Conn), server.Addr(), nil
+			return proxy.Rewriting(conn), server.Addr(), nil
 		},
 	})}
 	served := make(chan error)

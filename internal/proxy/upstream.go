@@ -155,11 +155,15 @@ func (u *Upstream) Dial(ctx context.Context, dial func(context.Context, string, 
 	if err != nil {
 		return nil, "", err
 	}
-	rewriting, ok := conn.(*intercept.Conn)
-	if !ok {
-		return nil, "", errors.Join(fmt.Errorf("rekey: the dialer gives a %T", conn), conn.Close())
+	return Rewriting(conn), addr, nil
+}
+
+// Rewriting is the connection that a dialer of package rekey gave, as the engine knows it.
+func Rewriting(conn net.Conn) *intercept.Conn {
+	if c, ok := conn.(interface{ Engine() *intercept.Conn }); ok {
+		return c.Engine()
 	}
-	return rewriting, addr, nil
+	panic(fmt.Sprintf("proxy: %T is no connection of package rekey's", conn))
 }
 
 func networkOf(addr string) string {
