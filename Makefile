@@ -10,7 +10,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # The packages that decide what is right. They share nothing and start nothing: imports_test.go keeps
 # sync, time and context out of them, and holds this list. The race detector could find nothing
 # there, and their searches and tables take ten times as long under it.
-PURE := phase internal/command internal/keyname internal/resp internal/rewrite
+PURE := phase internal/command internal/keyname internal/resp internal/rewrite internal/shape
 PURE_PKGS := $(addprefix github.com/classwaves/rekey/,$(PURE))
 
 # Packages whose tests talk to a real server, the others, and those of the reference application

@@ -28,6 +28,7 @@ var ranks = map[string]int{
 	"phase":            0,
 	"internal/command": 0,
 	"internal/resp":    0,
+	"internal/shape":   0,
 
 	"plan":             1,
 	"internal/rewrite": 1,
@@ -38,8 +39,9 @@ var ranks = map[string]int{
 	"internal/sweep": 3,
 	"":               3,
 
-	"internal/control": 4,
-	"rekeyprom":        4,
+	"internal/control":   4,
+	"internal/inventory": 4,
+	"rekeyprom":          4,
 
 	"internal/proxy": 5,
 	"internal/demo":  5,
@@ -65,7 +67,7 @@ var ranks = map[string]int{
 // pure packages decide what is right. They see no network, file, clock, lock or deadline, so that
 // everything about correctness can be tested on them alone.
 var (
-	pure   = []string{"internal/keyname", "phase", "internal/command", "internal/resp", "internal/rewrite"}
+	pure   = []string{"internal/keyname", "phase", "internal/command", "internal/resp", "internal/rewrite", "internal/shape"}
 	impure = []string{"net", "os", "time", "sync", "context"}
 )
 

@@ -53,6 +53,18 @@ type target struct {
 // connect finds the server of a plan (nil: without one) and asks it for a sign of life. The caller
 // closes the target.
 func (a *app) connect(ctx context.Context, p *plan.Plan) (*target, error) {
+	t, err := a.findServer(p)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.client(t.options.DB).Ping(ctx).Err(); err != nil {
+		return nil, errors.Join(t.unreachable(ctx, err), t.close())
+	}
+	return t, nil
+}
+
+// findServer is the server that the flags or the plan name, without a word to it.
+func (a *app) findServer(p *plan.Plan) (*target, error) {
 	u, err := a.serverURL()
 	if err != nil {
 		return nil, err
@@ -73,11 +85,7 @@ func (a *app) connect(ctx context.Context, p *plan.Plan) (*target, error) {
 	if err != nil {
 		return nil, misused("check server: in the plan, or --redis URL", "%w", err)
 	}
-	t := &target{url: u, options: options}
-	if err := t.client(options.DB).Ping(ctx).Err(); err != nil {
-		return nil, errors.Join(t.unreachable(ctx, err), t.close())
-	}
-	return t, nil
+	return &target{url: u, options: options}, nil
 }
 
 // client opens a client of one database; the target closes it.

@@ -61,7 +61,7 @@ Exit codes: 0 done, 1 failed or violated, 2 usage or plan, 3 a gate does not hol
 		id, title string
 		commands  []*cobra.Command
 	}{
-		{"before", "Before a migration:", []*cobra.Command{newDemo(a), newPlan(a), newFlags(a), newAdopt(a)}},
+		{"before", "Before a migration:", []*cobra.Command{newDemo(a), newInventory(a), newPlan(a), newFlags(a), newAdopt(a)}},
 		{"proxy", "In front of programs of any language:", []*cobra.Command{newProxy(a)}},
 		{"fleet", "The fleet:", []*cobra.Command{
 			newStatus(a), newRun(a), newAdvance(a), newRollback(a), newFreeze(a), newThaw(a), newAudit(a), newFence(a), newLog(a), newRestore(a),

@@ -1,0 +1,65 @@
+package shape
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Shape is one template and the sum of the names that were counted for it.
+type Shape[S any] struct {
+	// Template is in the language of a plan's templates; "" for the empty name, which has none.
+	Template string
+	// Literal: it has no variable, so it is the name of one key.
+	Literal bool
+	Sum     S
+}
+
+// Shapes proposes at most so many templates (eight at least), in the order of their text. It is the tree's end: no name can
+// be added afterwards.
+func (t *Tree[S]) Shapes(most int) []Shape[S] {
+	var out []Shape[S]
+	if t.empty != nil {
+		out = append(out, Shape[S]{Sum: *t.empty})
+	}
+	for l := start; ; l = l.halved() {
+		settler[S]{t, l}.node(t.root, 0, false)
+		tails := tailsOf(t.root)
+		if len(tails) > max(8, most) && l != (limits{}) {
+			continue
+		}
+		for _, x := range tails {
+			text, literal := x.template()
+			out = append(out, Shape[S]{Template: text, Literal: literal, Sum: *x.sum})
+		}
+		slices.SortFunc(out, func(a, b Shape[S]) int { return cmp.Compare(a.Template, b.Template) })
+		return out
+	}
+}
+
+// template writes a tail as a template. Variables are called by what they hold.
+func (x tail[S]) template() (text string, literal bool) {
+	used := make(map[string]int)
+	variable := func(name string) string {
+		if used[name]++; used[name] > 1 {
+			name += strconv.Itoa(used[name])
+		}
+		return name
+	}
+	escape := strings.NewReplacer("{", "{{", "}", "}}").Replace
+	parts := make([]string, 0, len(x.segments)+1)
+	literal = !x.rest
+	for _, s := range x.segments {
+		part := escape(s.prefix)
+		if s.open {
+			part += "{" + variable(s.kinds.String()) + "}" + escape(s.suffix)
+			literal = false
+		}
+		parts = append(parts, part)
+	}
+	if x.rest {
+		parts = append(parts, "{rest...}")
+	}
+	return strings.Join(parts, ":"), literal
+}
