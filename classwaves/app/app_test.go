@@ -1,0 +1,315 @@
+package app
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/classwaves/rekey"
+	"github.com/classwaves/rekey/classwaves"
+	"github.com/classwaves/rekey/classwaves/database/databasetest"
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/phase"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
+
+// config is a server on a real Redis and a database in a file.
+func config(t *testing.T, redis *redistest.Server) Config {
+	t.Helper()
+	keys, err := NewSessionKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{Environment: "test", Listen: "127.0.0.1:0", Redis: redis.URL(), Database: databasetest.SQLite(t), SessionKeys: keys}
+}
+
+func start(t *testing.T, c Config) *App {
+	t.Helper()
+	a, err := Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return a
+}
+
+func get(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(data)
+}
+
+func post(t *testing.T, url, body string) (status int) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Post(url, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode
+}
+
+const login = `{"email":"ada@example.org","password":"correct horse battery"}`
+
+// TestEverythingEmbedded: the zero value but for its environment is a whole server, which ends with
+// everything that it opened: goroutines that stay fail this test binary.
+func TestEverythingEmbedded(t *testing.T) {
+	a := start(t, Config{Environment: "test", Listen: "127.0.0.1:0"})
+	if err := a.AddTeacher(t.Context(), "ada@example.org", "Ada", "correct horse battery"); err != nil {
+		t.Fatal(err)
+	}
+	if status := post(t, a.URL()+"/api/v1/login", login); status != http.StatusOK {
+		t.Errorf("login: %d", status)
+	}
+	if status, body := get(t, a.URL()+"/readyz"); status != http.StatusOK || !strings.Contains(body, `"status":"ok"`) {
+		t.Errorf("readyz: %d %s", status, body)
+	}
+	for range 2 { // the second one finds nothing left to close
+		if err := a.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}
+	if conn, err := net.Dial("tcp", strings.TrimPrefix(a.URL(), "http://")); err == nil {
+		t.Error("it listens after its end")
+		_ = conn.Close()
+	}
+}
+
+// TestEveryServiceIsWired: the registry that the API shows has the metrics of rekey, of each service and
+// of the API, and each rule of the plan counts for one service.
+func TestEveryServiceIsWired(t *testing.T) {
+	a := start(t, config(t, redistest.Shared(t)))
+	get(t, a.URL()+"/healthz") // to have counted something
+	_, shown := get(t, a.URL()+"/metrics")
+	for _, name := range []string{
+		"go_goroutines", "process_start_time_seconds", "rekey_phase", "classwaves_legacy_fallbacks_total",
+		"classwaves_accesscode", "classwaves_analytics", "classwaves_csrf", "classwaves_live", "classwaves_query_cache",
+		"classwaves_ratelimit", "classwaves_session", "classwaves_http",
+	} {
+		if !strings.Contains(shown, "\n"+name) {
+			t.Errorf("no metric %s...", name)
+		}
+	}
+	p, err := classwaves.Plan("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	services := make(map[string]int)
+	for _, rules := range rulesOf {
+		for _, rule := range rules {
+			services[rule]++
+		}
+	}
+	m := a.CacheMetrics()
+	for _, r := range p.Rules {
+		if services[r.Name] != 1 {
+			t.Errorf("rule %s counts for %d services, want one", r.Name, services[r.Name])
+		}
+		delete(services, r.Name)
+		if m.Phases[r.Name] != phase.Legacy.String() {
+			t.Errorf("rule %s is at %q without any word on phases, want legacy", r.Name, m.Phases[r.Name])
+		}
+	}
+	if len(services) != 0 || len(m.LegacyFallbacks) != len(rulesOf) {
+		t.Errorf("no rules of the plan: %v; fallbacks of %d services, want %d", services, len(m.LegacyFallbacks), len(rulesOf))
+	}
+}
+
+// TestFallbacksAreTheirServices: a read that finds its value under the old name is counted for the
+// service that read it, in both places where the seed shows it.
+func TestFallbacksAreTheirServices(t *testing.T) {
+	redis := redistest.Shared(t)
+	c := config(t, redis)
+	old := start(t, c)
+	if err := old.AddTeacher(t.Context(), "ada@example.org", "Ada", "correct horse battery"); err != nil {
+		t.Fatal(err)
+	}
+	post(t, old.URL()+"/api/v1/login", login) // the limiter counts the address, under the old name
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.Phases = rekey.WithPhases(map[string]phase.Phase{"rate_limits": phase.Move})
+	a := start(t, c)
+	post(t, a.URL()+"/api/v1/login", login)
+	for service, n := range a.CacheMetrics().LegacyFallbacks {
+		if (n > 0) != (service == "rate_limiter") {
+			t.Errorf("%d fallbacks of %s", n, service)
+		}
+	}
+	if _, shown := get(t, a.URL()+"/metrics"); strings.Contains(shown, `classwaves_legacy_fallbacks_total{service="rate_limiter"} 0`) {
+		t.Error("the limiter's fallbacks are not among the metrics")
+	}
+}
+
+// flags are an environment that changes.
+type flags struct {
+	mu     sync.Mutex
+	values map[string]string
+}
+
+func (f *flags) set(values map[string]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.values = values
+}
+
+func (f *flags) lookup(name string) (string, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v, ok := f.values[name]
+	return v, ok
+}
+
+// TestReload: flags that changed are obeyed, those that say nothing change nothing, and a server whose
+// phases come from elsewhere has nothing to read.
+func TestReload(t *testing.T) {
+	f := new(flags)
+	c := config(t, redistest.Shared(t))
+	c.Phases = rekey.WithFlags(f.lookup)
+	a := start(t, c)
+	at := func(want phase.Phase) {
+		t.Helper()
+		redistest.WaitFor(t, 30*time.Second, func() bool { return a.CacheMetrics().Phases["secure_sessions"] == want.String() })
+	}
+	at(phase.Legacy)
+	f.set(map[string]string{phase.CachePrefixEnabled: "0", phase.CacheDualWrite: "1"})
+	if err := a.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	at(phase.Guard)
+	f.set(map[string]string{phase.CachePrefixEnabled: "perhaps", phase.CacheDualWrite: "1"})
+	if err := a.Reload(t.Context()); err == nil {
+		t.Error("flags that say nothing were obeyed")
+	}
+	at(phase.Guard)
+
+	c.Phases = nil
+	if err := start(t, c).Reload(t.Context()); err != nil {
+		t.Errorf("without flags: %v", err)
+	}
+}
+
+// TestRedisIsAwayAtTheStart: the server starts, and is whole when Redis comes.
+func TestRedisIsAwayAtTheStart(t *testing.T) {
+	redis := redistest.Start(t)
+	redis.Kill()
+	a := start(t, config(t, redis))
+	ready := func(want string) {
+		t.Helper()
+		redistest.WaitFor(t, time.Minute, func() bool {
+			status, body := get(t, a.URL()+"/readyz")
+			return status == http.StatusOK && strings.Contains(body, want)
+		})
+	}
+	ready(`"redis":"unavailable"`)
+	redis.Restart()
+	ready(`"status":"ok"`)
+}
+
+// TestStartRefuses: what cannot be served says why, without what is secret, and leaves nothing open.
+func TestStartRefuses(t *testing.T) {
+	redis := redistest.Shared(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, tt := range []struct {
+		name   string
+		change func(*Config)
+		want   string
+	}{
+		{"no environment", func(c *Config) { c.Environment = "" }, "no environment"},
+		{"an environment that no name can hold", func(c *Config) { c.Environment = "a:b" }, "a:b"},
+		{"no session keys beside a Redis", func(c *Config) { c.SessionKeys, c.Database = nil, "" }, ErrNoSessionKeys.Error()},
+		{"no session keys beside a database", func(c *Config) { c.SessionKeys, c.Redis = nil, "" }, ErrNoSessionKeys.Error()},
+		{"a URL that is none of Redis", func(c *Config) { c.Redis = "http://user:hunter2@127.0.0.1" }, "redis://"},
+		{"phases that are none of the plan", func(c *Config) { c.Phases = rekey.WithPhases(map[string]phase.Phase{"nothing": phase.Dual}) }, "nothing"},
+		{"a database that is none", func(c *Config) { c.Database = "mysql://user:hunter2@127.0.0.1/x" }, "sqlite:"},
+		{"a database in no directory", func(c *Config) { c.Database = "sqlite:" + filepath.Join(t.TempDir(), "no", "x.db") }, "directory"},
+		{"an origin that is none", func(c *Config) { c.TrustedOrigins = []string{"no origin"} }, "origin"},
+		{"an address that is taken", func(c *Config) { c.Listen = taken.Addr().String() }, "in use"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := config(t, redis)
+			tt.change(&c)
+			a, err := Start(t.Context(), c)
+			if err == nil {
+				t.Fatal("it started", a.Close())
+			}
+			if text := err.Error(); !strings.Contains(text, tt.want) || strings.Contains(text, "hunter2") {
+				t.Errorf("got %q, want %q and no password in it", text, tt.want)
+			}
+		})
+	}
+}
+
+// TestAPartThatEndsIsTold: the server does not go on as a half without anybody's notice.
+func TestAPartThatEndsIsTold(t *testing.T) {
+	a, err := Start(t.Context(), config(t, redistest.Shared(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-a.Failed():
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("nobody was told that the server accepts nothing any more")
+	}
+	if err := a.Close(); err != nil && !errors.Is(err, net.ErrClosed) { // of the listener, which is closed
+		t.Errorf("close: %v", err)
+	}
+}
+
+// TestARequestIsNotWaitedForWithoutEnd: Close cuts off what does not end in its time, and says so.
+func TestARequestIsNotWaitedForWithoutEnd(t *testing.T) {
+	redis := redistest.Shared(t)
+	c := config(t, redis)
+	c.ShutdownTimeout = 50 * time.Millisecond
+	a, err := Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(a.URL(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	// The limits count it before its body is waited for.
+	client := redis.Client()
+	redistest.WaitFor(t, 30*time.Second, func() bool { return client.Exists(t.Context(), "rl:auth:127.0.0.1").Val() == 1 })
+	if err := a.Close(); err == nil || !strings.Contains(err.Error(), "cut off") {
+		t.Errorf("got %v", err)
+	}
+}
