@@ -206,8 +206,9 @@ func TestAClassSessionWithItsGroupsIsMadeWholeOrNotAtAll(t *testing.T) {
 		}
 		must(t, db.CreateClassSession(ctx, database.ClassSession{ID: "physics", TeacherID: "ada", Title: "Physics"},
 			database.Group{ID: "1", Name: "red"}, database.Group{ID: "2", Name: "blue"}))
-		groups, err := db.Groups(ctx, "physics")
-		want := []database.Group{{ID: "2", SessionID: "physics", Name: "blue"}, {ID: "1", SessionID: "physics", Name: "red"}}
+		must(t, db.AddGroup(ctx, database.Group{ID: "0", SessionID: "physics", Name: "green"}))
+		groups, err := db.Groups(ctx, "physics") // as they were named, and not as they would be sorted
+		want := []database.Group{{ID: "1", SessionID: "physics", Name: "red"}, {ID: "2", SessionID: "physics", Name: "blue"}, {ID: "0", SessionID: "physics", Name: "green"}}
 		if err != nil || !slices.Equal(groups, want) {
 			t.Errorf("got %+v, %v, want %+v", groups, err, want)
 		}

@@ -23,18 +23,20 @@ type Participant struct {
 	JoinedAt  time.Time
 }
 
-// AddGroup adds a group to a class session. A name that the session has already is [ErrConflict], a
+// AddGroup adds a group to a class session, after those that it has. A name that the session has already is [ErrConflict], a
 // session that is not there [ErrReference].
 func (db *DB) AddGroup(ctx context.Context, g Group) error { return addGroup(ctx, db, g) }
 
 func addGroup(ctx context.Context, q queryer, g Group) error {
-	_, err := q.exec(ctx, "add the group", "INSERT INTO class_groups (id, session_id, name, ready) VALUES ($1, $2, $3, $4)", g.ID, g.SessionID, g.Name, g.Ready)
+	_, err := q.exec(ctx, "add the group", `INSERT INTO class_groups (id, session_id, name, ready, position)
+		VALUES ($1, $2, $3, $4, (SELECT COALESCE(MAX(position), 0) + 1 FROM class_groups WHERE session_id = $2))`,
+		g.ID, g.SessionID, g.Name, g.Ready)
 	return err
 }
 
-// Groups gives a class session's groups by name.
+// Groups gives a class session's groups in the order in which they were added.
 func (db *DB) Groups(ctx context.Context, sessionID string) ([]Group, error) {
-	return list(ctx, db, "list the groups", "SELECT id, session_id, name, ready FROM class_groups WHERE session_id = $1 ORDER BY name, id", []any{sessionID},
+	return list(ctx, db, "list the groups", "SELECT id, session_id, name, ready FROM class_groups WHERE session_id = $1 ORDER BY position, name, id", []any{sessionID},
 		func(r row) (g Group, err error) {
 			err = r.Scan(&g.ID, &g.SessionID, &g.Name, &g.Ready)
 			return g, err

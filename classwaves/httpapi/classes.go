@@ -3,10 +3,13 @@ package httpapi
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/classwaves/rekey/classwaves/accesscode"
 	"github.com/classwaves/rekey/classwaves/database"
 	"github.com/classwaves/rekey/classwaves/querycache"
 )
@@ -81,6 +84,9 @@ func (a *API) createSession(w http.ResponseWriter, r *http.Request) error {
 		if name, err = text("the name of a group", name, 100); err != nil {
 			return err
 		}
+		if slices.ContainsFunc(groups[:i], func(g database.Group) bool { return g.Name == name }) {
+			return invalid("two groups have one name")
+		}
 		groups[i] = database.Group{ID: rand.Text(), SessionID: c.ID, Name: name}
 	}
 	if err := a.c.Database.CreateClassSession(ctx, c, groups...); err != nil {
@@ -137,22 +143,7 @@ func (a *API) listSessions(w http.ResponseWriter, r *http.Request) error {
 func (a *API) own(r *http.Request) (classBody, error) {
 	id := r.PathValue("session")
 	body, err := querycache.Load(r.Context(), a.c.Queries, detailEntry(id), func(ctx context.Context) (classBody, error) {
-		c, found, err := a.c.Database.ClassSession(ctx, id)
-		if err != nil {
-			return classBody{}, err
-		}
-		if !found {
-			return classBody{}, errNotFound
-		}
-		groups, err := a.c.Database.Groups(ctx, id)
-		if err != nil {
-			return classBody{}, err
-		}
-		body := newClassBody(c)
-		for _, g := range groups {
-			body.Groups = append(body.Groups, groupBody{g.ID, g.Name})
-		}
-		return body, nil
+		return a.stored(ctx, id)
 	})
 	if err != nil {
 		return classBody{}, err
@@ -163,18 +154,54 @@ func (a *API) own(r *http.Request) (classBody, error) {
 	return body, nil
 }
 
+// stored is a class session as the database has it.
+func (a *API) stored(ctx context.Context, id string) (classBody, error) {
+	c, found, err := a.c.Database.ClassSession(ctx, id)
+	if err != nil {
+		return classBody{}, err
+	}
+	if !found {
+		return classBody{}, errNotFound
+	}
+	groups, err := a.c.Database.Groups(ctx, id)
+	if err != nil {
+		return classBody{}, err
+	}
+	body := newClassBody(c)
+	for _, g := range groups {
+		body.Groups = append(body.Groups, groupBody{g.ID, g.Name})
+	}
+	return body, nil
+}
+
 func (a *API) sessionDetail(w http.ResponseWriter, r *http.Request) error {
 	body, err := a.own(r)
 	if err != nil {
 		return err
 	}
-	if body.State != database.Ended {
-		if body.AccessCode, err = a.c.Codes.Create(r.Context(), body.ID); err != nil {
-			return err
-		}
+	if body, err = a.withCode(r.Context(), body); err != nil {
+		return err
 	}
 	write(w, http.StatusOK, body)
 	return nil
+}
+
+// withCode adds the access code of a class session that goes on. One that has ended since its entry was
+// cached gets none, and is given as the database has it: whoever ended it has not told the cache yet.
+func (a *API) withCode(ctx context.Context, body classBody) (classBody, error) {
+	if body.State == database.Ended {
+		return body, nil
+	}
+	code, err := a.c.Codes.Create(ctx, body.ID)
+	if !errors.Is(err, database.ErrReference) && !errors.Is(err, accesscode.ErrReleased) {
+		body.AccessCode = code
+		return body, err
+	}
+	now, err := a.stored(ctx, body.ID)
+	if err == nil && now.State != database.Ended {
+		err = errUnavailable // its code was released, and its end is about to be stored
+	}
+	return now, err
 }
 
 func (a *API) startSession(w http.ResponseWriter, r *http.Request) error {

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,6 +97,18 @@ func TestStrangersSeeNothing(t *testing.T) {
 	}
 }
 
+// TestGroupsKeepTheirOrder: a teacher sees the groups as they were named, wherever they are shown.
+func TestGroupsKeepTheirOrder(t *testing.T) {
+	s := start(t)
+	b := s.browser(t).login("ada")
+	made := b.create("History", "Red", "Blue", "Amber")
+	var detail class
+	b.want(http.StatusOK, "GET", "/api/v1/sessions/"+made.ID, nil).into(t, &detail)
+	if len(made.Groups) != 3 || made.Groups[0].Name != "Red" || !slices.Equal(detail.Groups, made.Groups) {
+		t.Errorf("made as %v and shown as %v", made.Groups, detail.Groups)
+	}
+}
+
 // TestBadRequests: what cannot be read is said to be so.
 func TestBadRequests(t *testing.T) {
 	s := start(t)
@@ -126,6 +139,7 @@ func TestBadRequests(t *testing.T) {
 		{"title with a newline", "POST", sessions, raw(json, `{"title":"a\nb"}`), 422},
 		{"long title", "POST", sessions, raw(json, `{"title":"`+strings.Repeat("x", 201)+`"}`), 422},
 		{"many groups", "POST", sessions, raw(json, `{"title":"x","groups":[`+strings.Repeat(`"g",`, 50)+`"g"]}`), 422},
+		{"two groups of one name", "POST", sessions, raw(json, `{"title":"x","groups":["Red","Blue"," Red"]}`), 422},
 		{"large body", "POST", sessions, raw(json, `{"title":"`+strings.Repeat("x", 70<<10)+`"}`), 413},
 		{"no such route", "GET", "/api/v2", nil, 404},
 		{"method", "DELETE", "/api/v1/me", nil, 405},

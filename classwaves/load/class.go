@@ -84,10 +84,8 @@ func (c *class) has(id string) bool {
 	return slices.ContainsFunc(c.groups, func(g group) bool { return g.ID == id })
 }
 
-// same says whether these are the class's groups, in any order.
-func (c *class) same(groups []group) bool {
-	return len(groups) == len(c.groups) && !slices.ContainsFunc(groups, func(g group) bool { return !slices.Contains(c.groups, g) })
-}
+// same says whether these are the class's groups, in the order in which its teacher named them.
+func (c *class) same(groups []group) bool { return slices.Equal(groups, c.groups) }
 
 // tally counts what was begun and what is known to be done.
 type tally struct{ begun, done atomic.Int64 }

@@ -246,6 +246,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{"redis", map[string]string{"CW_SESSION_KEYS": sessionKeys}, []string{"--redis", "http://user:hunter2@host"}, "redis://", false},
 		{"database", map[string]string{"CW_SESSION_KEYS": sessionKeys}, []string{"--database", "mysql://user:hunter2@host/db"}, "sqlite:", false},
 		{"no database", map[string]string{"CW_SESSION_KEYS": sessionKeys}, []string{"--database", "sqlite:" + noDatabase}, "not a database", false},
+		{"a fleet that cannot be asked", map[string]string{"CW_SESSION_KEYS": sessionKeys}, []string{"--redis", "redis://127.0.0.1:1", "--fleet"}, "rekey: ", false},
 		{"address", nil, []string{"--listen", "127.0.0.1:99999"}, "99999", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
