@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,12 @@ import (
 	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
+)
+
+var (
+	//go:embed lua/keep.lua
+	keepText   string
+	keepScript = redis.NewScript(keepText)
 )
 
 // AuditOptions are how strangers are looked for.
@@ -128,7 +135,7 @@ func keepAudit(ctx context.Context, store *fleet.Store, report AuditReport) erro
 	if err != nil {
 		return fmt.Errorf("rekey: encode the audit: %w", err)
 	}
-	if err := store.Client().Set(ctx, auditKey(store), text, 0).Err(); err != nil {
+	if err := keepScript.Run(ctx, store.Client(), []string{auditKey(store)}, text).Err(); err != nil {
 		return fmt.Errorf("rekey: keep the audit: %w", err)
 	}
 	return nil

@@ -1,13 +1,17 @@
 package control_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/classwaves/rekey/internal/control"
 	"github.com/classwaves/rekey/internal/fleet"
+	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
+	"github.com/classwaves/rekey/plan"
 )
 
 // Each thing that makes an instance unfit holds the rule up and is named, by the walk and by status, which
@@ -190,5 +194,28 @@ func TestUsage(t *testing.T) {
 	}
 	if err := c.Rollback(t.Context(), []string{"sessions"}, phase.Dual); err != nil || w.phase("sessions") != phase.Guard {
 		t.Errorf("rollback to dual: got %v, %v, want that nothing is done", err, w.phase("sessions"))
+	}
+}
+
+// From a server whose memory is full a fleet can be frozen, and led back: what the way needs of the records is no
+// more than they have.
+func TestBackFromAFullServer(t *testing.T) {
+	w := worldOn(t, redistest.Start(t), testPlan)
+	w.join("a")
+	w.run(phase.Guard, "sessions")
+	w.do("CONFIG", "SET", "maxmemory", "1")
+	if err := w.client.Set(t.Context(), "x", "y", 0).Err(); err == nil {
+		t.Fatal("the server is not full")
+	}
+	for _, freeze := range []func(context.Context, *fleet.Store, *plan.Plan, []string, string) ([]string, error){control.Freeze, control.Thaw} {
+		if _, err := freeze(t.Context(), w.store, w.plan, []string{"sessions"}, "carla"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := w.options()
+	o.Patience = 2 * time.Second
+	c := w.open(o)
+	if err := c.Rollback(t.Context(), []string{"sessions"}, 0); err != nil || w.phase("sessions") != phase.Legacy {
+		t.Errorf("got %v, %v, want legacy", err, w.phase("sessions"))
 	}
 }

@@ -2,7 +2,9 @@ package control
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -39,6 +41,12 @@ func evidenceKeys(k fleet.Keys, rule string) []string {
 	}
 	return out
 }
+
+var (
+	//go:embed lua/snapshot.lua
+	snapshotText   string
+	snapshotScript = redis.NewScript(snapshotText)
+)
 
 // snapshot is all records at one moment of the server.
 type snapshot struct {
@@ -87,42 +95,69 @@ func parseIdentity(info string) (s identity) {
 	return s
 }
 
-// takeSnapshot reads the records in one transaction.
+// takeSnapshot reads the records in one script.
 func takeSnapshot(ctx context.Context, store *fleet.Store, p *plan.Plan) (*snapshot, error) {
 	keys := store.Keys()
 	s := &snapshot{read: time.Now(), evidence: make(map[string]string)}
-	var names []string
+	names := []string{keys.Fleet(), keys.Phase(), keys.Lock(), keys.Gen(), keys.Conns(unburiedID)}
 	for _, r := range p.Rules {
 		names = append(names, evidenceKeys(keys, r.Name)...)
 	}
-	var at *redis.TimeCmd
-	var instances, targets *redis.MapStringStringCmd
-	var lock, gen, server, replication *redis.StringCmd
-	var unburied *redis.IntCmd
-	var evidence *redis.SliceCmd
-	_, err := store.Client().TxPipelined(ctx, func(t redis.Pipeliner) error {
-		at = t.Time(ctx)
-		instances, targets = t.HGetAll(ctx, keys.Fleet()), t.HGetAll(ctx, keys.Phase())
-		lock, gen = t.Get(ctx, keys.Lock()), t.Get(ctx, keys.Gen())
-		unburied = t.SCard(ctx, keys.Conns(unburiedID))
-		evidence = t.MGet(ctx, names...)
-		server, replication = t.Info(ctx, "server"), t.Info(ctx, "replication")
-		return nil
-	})
-	if err != nil && err != redis.Nil { //nolint:errorlint // a transaction gives its first error as it is
+	reply, err := snapshotScript.Run(ctx, store.Client(), names).Slice()
+	if err != nil {
 		return nil, fmt.Errorf("rekey: read the control records: %w", err)
 	}
-	s.now = at.Val().UnixMicro()
-	s.server = parseIdentity(server.Val() + replication.Val())
-	s.lock, s.gen, s.unburied = lock.Val(), gen.Val(), unburied.Val()
-	s.parseInstances(instances.Val())
-	s.parseTargets(targets.Val())
-	for i, value := range evidence.Val() {
-		if text, ok := value.(string); ok {
-			s.evidence[names[i]] = text
+	return s, s.parse(reply, names[5:])
+}
+
+// parse reads the script's reply.
+func (s *snapshot) parse(reply []any, evidence []string) error {
+	if len(reply) != 9 {
+		return errReply
+	}
+	var isTime, isCount bool
+	s.now, isTime = reply[0].(int64)
+	s.unburied, isCount = reply[5].(int64)
+	values, isList := reply[6].([]any)
+	instances, err := flatMap(reply[1])
+	targets, err2 := flatMap(reply[2])
+	if err := errors.Join(err, err2); err != nil || !isTime || !isCount || !isList || len(values) != len(evidence) {
+		return errReply
+	}
+	var texts [4]string
+	for i, at := range []int{3, 4, 7, 8} {
+		var isText bool
+		if texts[i], isText = reply[at].(string); !isText {
+			return errReply
 		}
 	}
-	return s, nil
+	s.lock, s.gen, s.server = texts[0], texts[1], parseIdentity(texts[2]+texts[3])
+	s.parseInstances(instances)
+	s.parseTargets(targets)
+	for i, value := range values {
+		if text, ok := value.(string); ok && text != "" {
+			s.evidence[evidence[i]] = text
+		}
+	}
+	return nil
+}
+
+// flatMap reads a hash as HGETALL has it.
+func flatMap(reply any) (map[string]string, error) {
+	flat, ok := reply.([]any)
+	if !ok {
+		return nil, errReply
+	}
+	out := make(map[string]string, len(flat)/2)
+	for i := 0; i+1 < len(flat); i += 2 {
+		field, isField := flat[i].(string)
+		value, isValue := flat[i+1].(string)
+		if !isField || !isValue {
+			return nil, errReply
+		}
+		out[field] = value
+	}
+	return out, nil
 }
 
 func (s *snapshot) parseInstances(all map[string]string) {

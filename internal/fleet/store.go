@@ -16,7 +16,7 @@ import (
 	"github.com/classwaves/rekey/plan"
 )
 
-// Scripts, because each of them decides on what it reads.
+// Scripts, because most of them decide on what they read.
 var (
 	//go:embed lua/renew.lua
 	renewText string
@@ -24,10 +24,17 @@ var (
 	admitText string
 	//go:embed lua/found.lua
 	foundText string
+	//go:embed lua/instances.lua
+	instancesText string
+	//go:embed lua/leave.lua
+	leaveText string
 
 	renewScript = redis.NewScript(renewText)
 	admitScript = redis.NewScript(admitText)
 	foundScript = redis.NewScript(foundText)
+
+	instancesScript = redis.NewScript(instancesText)
+	leaveScript     = redis.NewScript(leaveText)
 )
 
 // Store reads and writes the control records of a plan.
@@ -126,11 +133,7 @@ func parseTargets(flat []any) (map[string]Target, error) {
 
 // Leave removes the record of an instance that ends in order.
 func (s *Store) Leave(ctx context.Context, id string) error {
-	_, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.HDel(ctx, s.keys.Fleet(), id)
-		p.Unlink(ctx, s.keys.Conns(id))
-		return nil
-	})
+	err := leaveScript.Run(ctx, s.client, []string{s.keys.Fleet(), s.keys.Conns(id)}, id).Err()
 	if err != nil {
 		return fmt.Errorf("rekey: leave the fleet: %w", err)
 	}
@@ -232,20 +235,28 @@ func (s *Store) Targets(ctx context.Context) (map[string]Target, error) {
 
 // Instances reads all instances, and the server's clock in microseconds at that moment.
 func (s *Store) Instances(ctx context.Context) (instances []Instance, now int64, err error) {
-	var all *redis.MapStringStringCmd
-	var at *redis.TimeCmd
-	if _, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		all, at = p.HGetAll(ctx, s.keys.Fleet()), p.Time(ctx)
-		return nil
-	}); err != nil {
+	reply, err := instancesScript.Run(ctx, s.client, []string{s.keys.Fleet()}).Slice()
+	if err != nil {
 		return nil, 0, fmt.Errorf("rekey: read the fleet: %w", err)
 	}
-	for _, text := range all.Val() {
+	if len(reply) != 2 {
+		return nil, 0, errReply
+	}
+	now, isTime := reply[0].(int64)
+	flat, isList := reply[1].([]any)
+	if !isTime || !isList {
+		return nil, 0, errReply
+	}
+	for n := 1; n < len(flat); n += 2 {
+		text, isText := flat[n].(string)
+		if !isText {
+			return nil, 0, errReply
+		}
 		i, err := ParseInstance(text)
 		if err != nil {
 			return nil, 0, err
 		}
 		instances = append(instances, i)
 	}
-	return instances, at.Val().UnixMicro(), nil
+	return instances, now, nil
 }

@@ -11,6 +11,7 @@ if held and ARGV[1] ~= 'over' then
     return {0, held, string.format('%.0f', now)}
   end
 end
+redis.call('PERSIST', KEYS[1]) -- a full server refuses no write behind one that needs no memory
 -- The generation is above all that anybody has seen, even if the counter was lost or turned back.
 local gen = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
 for i = 3, 4 do

