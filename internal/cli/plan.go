@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/classwaves/rekey/internal/sweep"
 	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
 )
@@ -88,6 +89,7 @@ type planReport struct {
 	Server      *serverReport `json:"server"`
 	Keys        *keysReport   `json:"keys,omitempty"`
 	MirrorBytes int64         `json:"mirror_bytes"` // what second copies will take
+	MirrorError int64         `json:"mirror_error"` // how far that may be off, in 95 of 100 cases
 	Rights      *rightsReport `json:"rights,omitempty"`
 	Findings    []finding     `json:"findings"`
 	Next        string        `json:"next"`
@@ -164,7 +166,7 @@ func (r *planReport) judgeKeys(p *plan.Plan) {
 			Text: fmt.Sprintf("environment %q has names in the same database (%d target names, %d control records): the legacy names are shared, and nothing tells whose a legacy key is. No rule will leave guard without the word that they are all yours", env, f.Target, f.Control),
 			Try:  "a database or a server of its own for each environment, or rekey purge RULE --claim-shared-legacy, whose verdict lets the rule leave guard (legacy, with the move strategy)"})
 	}
-	var needed float64
+	var needed sweep.Need
 	for i := range k.Rules {
 		rule := &k.Rules[i]
 		if kinds := rule.uncopyable(); len(kinds) > 0 {
@@ -174,15 +176,31 @@ func (r *planReport) judgeKeys(p *plan.Plan) {
 			r.found("warning", leftoverTry(p, rule),
 				"rule %q has target names already (%d): leftovers of an earlier try are stale, and those of a half-done migration may be newer than the legacy ones", rule.Rule, rule.Target)
 		}
-		if rule.Strategy == phase.Mirror.String() {
-			needed += float64(rule.Bytes) * k.scale()
+		needed = needed.Plus(rule.Copies)
+		if len(rule.Big) > 0 && rule.Strategy == phase.Mirror.String() {
+			r.found("warning", fmt.Sprintf("strategy: move in rule %s, which never copies a key", rule.Rule), "%s", bigText(rule))
 		}
 	}
-	r.MirrorBytes = int64(needed)
+	r.MirrorBytes, r.MirrorError = needed.Bytes, needed.Error
 	if room, limited := r.Server.room(); limited && r.MirrorBytes > room {
 		r.found("error", "more memory (maxmemory), or strategy: move for the biggest rules, which takes none",
-			"the second copies will take about %s, and %s are left", bytesText(r.MirrorBytes), bytesText(max(0, room)))
+			"the second copies will take %s, and %s are left", needed, bytesText(max(0, room)))
 	}
+}
+
+// bigText says what the big keys of a rule cost.
+func bigText(rule *ruleReport) string {
+	first := rule.Big[0]
+	what := "a " + first.Type
+	if first.Elements > 0 {
+		what = fmt.Sprintf("a %s of %d elements", first.Type, first.Elements)
+	}
+	count := plural(len(rule.Big), "big key")
+	if len(rule.Big) == bigKept {
+		count = fmt.Sprintf("%d big keys or more", bigKept)
+	}
+	return fmt.Sprintf("rule %q has %s: the biggest, %s and %s, stalls the server for about %s whenever it is copied: by the backfill, and again by every write that cannot be replayed on both names",
+		rule.Rule, count, what, bytesText(first.Bytes), sweep.StallText(first.CopyStall()))
 }
 
 // leftoverTry is what to do about target names before the first step.

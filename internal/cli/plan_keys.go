@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,10 +15,10 @@ import (
 	"github.com/classwaves/rekey/plan"
 )
 
-// walkPage is SCAN's COUNT, sizePage how many keys of a rule are weighed in each page at most.
+// walkPage is SCAN's COUNT, bigKept how many of a rule's biggest keys are looked at closely.
 const (
 	walkPage = 1000
-	sizePage = 20
+	bigKept  = 5
 )
 
 // nativeTypes are those that every server can copy. A module's type can be copied only if the
@@ -31,11 +32,43 @@ type ruleReport struct {
 	Legacy   int64            `json:"legacy_keys"`
 	Target   int64            `json:"target_keys"`
 	Types    map[string]int64 `json:"types"`
-	// Bytes is what the legacy keys take, by a sample; Largest is the biggest key of the sample.
+	// Bytes is what the legacy keys take, and Largest the biggest of them.
 	Bytes   int64 `json:"legacy_bytes"`
 	Largest int64 `json:"largest_bytes"`
+	// Copies is what second copies of all will take, projected from what was looked at. Nothing with strategy move.
+	Copies sweep.Need `json:"copies"`
+	// Big are keys whose copy would stall the server, the biggest first; at most five.
+	Big []bigReport `json:"big_keys,omitempty"`
 
-	sampled, sampledBytes int64
+	sample  sweep.Sampled // of the database at work
+	biggest []bigKey      // the biggest first
+}
+
+// bigReport is a key that is big, without its name.
+type bigReport struct {
+	Database int `json:"database"`
+	sweep.Weight
+	Stall float64 `json:"copy_stall_seconds"`
+}
+
+// bigKey is one that may be.
+type bigKey struct {
+	database int
+	name     string
+	weight   sweep.Weight
+}
+
+// weighed keeps the biggest keys.
+func (r *ruleReport) weighed(k bigKey) {
+	r.Bytes += k.weight.Bytes
+	r.Largest = max(r.Largest, k.weight.Bytes)
+	at, _ := slices.BinarySearchFunc(r.biggest, k, func(a, b bigKey) int { return cmp.Compare(b.weight.Bytes, a.weight.Bytes) })
+	if at == bigKept || slices.ContainsFunc(r.biggest, func(o bigKey) bool { return o.name == k.name && o.database == k.database }) {
+		return
+	}
+	if r.biggest = slices.Insert(r.biggest, at, k); len(r.biggest) > bigKept {
+		r.biggest = r.biggest[:bigKept]
+	}
 }
 
 // keysReport is one walk over the databases of the plan.
@@ -86,20 +119,19 @@ func walkKeys(ctx context.Context, t *target, p *plan.Plan, limit int64) (*keysR
 		if limit > 0 {
 			share = max(walkPage, (limit-w.report.Looked)/int64(len(p.Databases)-i))
 		}
-		if err := w.database(ctx, t.client(db), share); err != nil {
+		if err := w.database(ctx, t.client(db), db, share); err != nil {
 			return nil, fmt.Errorf("database %d: %w", db, err)
 		}
 	}
 	for i := range w.report.Rules {
-		r := &w.report.Rules[i]
-		if r.sampled > 0 {
-			r.Bytes = int64(float64(r.sampledBytes) / float64(r.sampled) * float64(r.Legacy))
+		if err := w.report.Rules[i].lookClosely(ctx, t); err != nil {
+			return nil, err
 		}
 	}
 	return &w.report, nil
 }
 
-func (w *keysWalk) database(ctx context.Context, c *redis.Client, share int64) error {
+func (w *keysWalk) database(ctx context.Context, c *redis.Client, db int, share int64) error {
 	size, err := c.DBSize(ctx).Result()
 	if err != nil {
 		return fmt.Errorf("DBSIZE: %w", err)
@@ -112,7 +144,7 @@ func (w *keysWalk) database(ctx context.Context, c *redis.Client, share int64) e
 			return fmt.Errorf("SCAN: %w", err)
 		}
 		looked += int64(len(names))
-		if err := w.page(ctx, c, names); err != nil {
+		if err := w.page(ctx, c, db, names); err != nil {
 			return err
 		}
 		if cursor = next; cursor == 0 {
@@ -124,18 +156,45 @@ func (w *keysWalk) database(ctx context.Context, c *redis.Client, share int64) e
 		}
 	}
 	w.report.Looked += looked
+	for i := range w.report.Rules {
+		r := &w.report.Rules[i]
+		r.sample.Visited = looked
+		r.Copies = r.Copies.Plus(r.sample.Need(size, cursor == 0))
+		r.sample = sweep.Sampled{}
+	}
 	return nil
 }
 
-// page counts one page of names, and asks for the types and some sizes of those that match.
-func (w *keysWalk) page(ctx context.Context, c *redis.Client, names []string) error {
+// lookClosely finds out which of the rule's biggest keys would stall the server.
+func (r *ruleReport) lookClosely(ctx context.Context, t *target) error {
+	for _, k := range r.biggest {
+		word, ok := sweep.LengthCommand(k.weight.Type)
+		if k.weight.CopyStall() < sweep.DefaultBigStall/sweep.StallError {
+			return nil
+		}
+		if ok {
+			n, err := t.client(k.database).Do(ctx, word, k.name).Int64()
+			if err != nil && !errors.As(err, new(redis.Error)) {
+				return fmt.Errorf("%s: %w", word, err)
+			}
+			k.weight.Elements = n // 0 where it is another type by now, or the user may not
+		}
+		if stall := k.weight.CopyStall(); stall >= sweep.DefaultBigStall {
+			r.Big = append(r.Big, bigReport{Database: k.database, Weight: k.weight, Stall: stall.Seconds()})
+		}
+	}
+	return nil
+}
+
+// page counts one page of names, and asks for the types and sizes of those that match.
+func (w *keysWalk) page(ctx context.Context, c *redis.Client, db int, names []string) error {
 	type asked struct {
+		name string
 		rule int
 		kind *redis.StatusCmd
 		size *redis.IntCmd
 	}
 	var all []asked
-	weighed := make(map[int]int)
 	pipe := c.Pipeline()
 	for _, name := range names {
 		rule, isTarget := w.plan.Names().Find([]byte(name))
@@ -148,9 +207,8 @@ func (w *keysWalk) page(ctx context.Context, c *redis.Client, names []string) er
 			continue
 		}
 		w.report.Rules[rule].Legacy++
-		q := asked{rule: rule, kind: pipe.Type(ctx, name)}
-		if weighed[rule] < sizePage && !w.report.Unsized {
-			weighed[rule]++
+		q := asked{name: name, rule: rule, kind: pipe.Type(ctx, name)}
+		if !w.report.Unsized {
 			q.size = pipe.MemoryUsage(ctx, name)
 		}
 		all = append(all, q)
@@ -175,9 +233,11 @@ func (w *keysWalk) page(ctx context.Context, c *redis.Client, names []string) er
 		}
 		switch size, err := q.size.Result(); {
 		case err == nil:
-			r.sampled++
-			r.sampledBytes += size
-			r.Largest = max(r.Largest, size)
+			r.weighed(bigKey{db, q.name, sweep.Weight{Type: kind, Bytes: size}})
+			if r.Strategy == phase.Mirror.String() {
+				target, _ := w.plan.Names().Pair(q.rule).AppendTarget(nil, []byte(q.name))
+				r.sample.Add(size + int64(len(target)-len(q.name)))
+			}
 		case !errors.Is(err, redis.Nil):
 			w.report.Unsized = true // not allowed, or an embedded server
 		}

@@ -212,3 +212,44 @@ func TestPlanOfModuleTypes(t *testing.T) {
 		}
 	}
 }
+
+// A key whose copy would stall the server is found before it does, and the strategy that never copies is proposed; a rule
+// that has it already says nothing.
+func TestPlanNamesBigKeys(t *testing.T) {
+	s := redistest.Shared(t)
+	fillServer(t, s)
+	c := s.Client()
+	const members = 200_000
+	pipe := c.Pipeline()
+	for i := 0; i < members; i += 1000 {
+		batch := make([]any, 0, 1000)
+		for j := range 1000 {
+			batch = append(batch, "member:"+strconv.Itoa(i+j))
+		}
+		pipe.SAdd(t.Context(), "secure_session:big", batch...)
+	}
+	pipe.Copy(t.Context(), "secure_session:big", "rl:auth:big", 0, false)
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"plan", "-f", planFile(t, cliPlan), "--redis", s.URL()}
+	run := mustExit(t, exitDone, runCLI(t, nil, args...))
+	for _, want := range []string{`rule "sessions" has 1 big key: the biggest, a set of 200000 elements and `, "Try: strategy: move in rule sessions"} {
+		if !strings.Contains(run.stdout, want) {
+			t.Errorf("%q is not in\n%s", want, run.stdout)
+		}
+	}
+	if strings.Contains(run.stdout, `rule "limits" has`) || strings.Contains(run.stdout, "secure_session:big") {
+		t.Errorf("got\n%s", run.stdout)
+	}
+	o := objects(t, mustExit(t, exitDone, runCLI(t, nil, append(args, "--json")...)).stdout)[0]
+	rules := o["keys"].(map[string]any)["rules"].([]any)
+	big := rules[0].(map[string]any)["big_keys"].([]any)
+	if stall := big[0].(map[string]any)["copy_stall_seconds"].(float64); len(big) != 1 || stall < 0.05 || stall > 0.5 {
+		t.Errorf("big keys %v", big)
+	}
+	copies := rules[0].(map[string]any)["copies"].(map[string]any)
+	if copies["keys"] != 602.0 || copies["bytes"].(float64) < 10e6 || o["mirror_bytes"] != copies["bytes"] || o["mirror_error"] != 0.0 {
+		t.Errorf("copies %v, mirror %v ± %v", copies, o["mirror_bytes"], o["mirror_error"])
+	}
+}

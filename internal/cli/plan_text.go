@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/classwaves/rekey/internal/sweep"
 	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
 )
@@ -54,7 +55,7 @@ func (a *app) printKeys(k *keysReport) {
 	for i := range k.Rules {
 		r := &k.Rules[i]
 		size, largest := "~"+bytesText(int64(float64(r.Bytes)*k.scale())), bytesText(r.Largest)
-		if r.sampled == 0 {
+		if r.Largest == 0 {
 			size, largest = "-", "-"
 		}
 		rows = append(rows, []string{r.Rule, r.Strategy, about + scaled(r.Legacy, k), about + scaled(r.Target, k), size, largest, typesText(r)})
@@ -114,7 +115,7 @@ func lookedText(k *keysReport) string {
 }
 
 func mirrorText(r *planReport) string {
-	text := "about " + bytesText(r.MirrorBytes)
+	text := sweep.Need{Bytes: r.MirrorBytes, Error: r.MirrorError}.String()
 	switch room, limited := r.Server.room(); {
 	case r.Keys.Unsized:
 		return "what the server does not tell: it has no MEMORY USAGE for this user"

@@ -29,31 +29,36 @@ type Need struct {
 	Error int64 `json:"error"`
 }
 
-// sampled is what the names that SCAN went over need: nothing, where a name is not the rule's or has its copy. It sums up
+// Sampled is what the names that SCAN went over need: nothing, where a name is not the rule's or has its copy. It sums up
 // to an estimate for all.
-type sampled struct {
-	visited, keys int64
-	sum, squares  float64
+type Sampled struct {
+	// Visited is how many names SCAN went over, about.
+	Visited int64
+
+	keys         int64
+	sum, squares float64
 }
 
-func (s *sampled) add(bytes int64) {
+// Add counts a key whose copy will take so much, the key's own place in the server's table not included.
+func (s *Sampled) Add(bytes int64) {
+	bytes += perCopy
 	s.keys++
 	s.sum += float64(bytes)
 	s.squares += float64(bytes) * float64(bytes)
 }
 
-// need scales the sample to a database of so many names; whole says that it was no sample.
-func (s *sampled) need(names int64, whole bool) Need {
-	if whole || s.visited >= names || s.visited == 0 {
+// Need scales the sample to a database of so many names; whole says that it was no sample.
+func (s *Sampled) Need(names int64, whole bool) Need {
+	if whole || s.Visited >= names || s.Visited == 0 {
 		return Need{Keys: s.keys, Bytes: int64(s.sum)}
 	}
-	n, scale := float64(s.visited), float64(names)/float64(s.visited)
+	n, scale := float64(s.Visited), float64(names)/float64(s.Visited)
 	deviation := math.Sqrt(max(0, s.squares-s.sum*s.sum/n) * (1 - n/float64(names)))
 	return Need{Keys: int64(float64(s.keys) * scale), Bytes: int64(s.sum * scale), Error: int64(2 * deviation * scale)}
 }
 
-// plus adds the needs of two databases, whose errors are independent.
-func (n Need) plus(m Need) Need {
+// Plus adds the needs of two databases, whose errors are independent.
+func (n Need) Plus(m Need) Need {
 	return Need{Keys: n.Keys + m.Keys, Bytes: n.Bytes + m.Bytes, Error: int64(math.Hypot(float64(n.Error), float64(m.Error)))}
 }
 
@@ -133,26 +138,26 @@ func (r *run) needOf(ctx context.Context, l *link) (n Need, known bool, err erro
 	if err != nil {
 		return Need{}, false, serverError("DBSIZE", err)
 	}
-	var s sampled
+	var s Sampled
 	glob, cursor := string(r.names.Pair(r.rule).Legacy().Glob()), uint64(0)
 	for range sampledPages {
 		var found []string
 		if found, cursor, err = l.client.Scan(ctx, cursor, glob, sampledPage).Result(); err != nil {
 			return Need{}, false, serverError("SCAN", err)
 		}
-		s.visited += sampledPage
+		s.Visited += sampledPage
 		if known, err = r.weighCopies(ctx, l, r.keys(found, legacySide), &s); err != nil || !known {
 			return Need{}, false, err
 		}
 		if cursor == 0 {
-			return s.need(names, true), true, nil
+			return s.Need(names, true), true, nil
 		}
 	}
-	return s.need(names, false), true, nil
+	return s.Need(names, false), true, nil
 }
 
 // weighCopies adds what the copies of some keys will take.
-func (r *run) weighCopies(ctx context.Context, l *link, keys []key, s *sampled) (known bool, err error) {
+func (r *run) weighCopies(ctx context.Context, l *link, keys []key, s *Sampled) (known bool, err error) {
 	commands := make([]command, 0, 2*len(keys))
 	for _, k := range keys {
 		commands = append(commands, command{"EXISTS", k.target}, command{"MEMORY", "USAGE", k.legacy})
@@ -174,7 +179,7 @@ func (r *run) weighCopies(ctx context.Context, l *link, keys []key, s *sampled) 
 			return false, err
 		}
 		if there == 0 && bytes > 0 {
-			s.add(bytes + int64(len(k.target)-len(k.legacy)) + perCopy)
+			s.Add(bytes + int64(len(k.target)-len(k.legacy)))
 		}
 	}
 	return true, nil
@@ -199,7 +204,7 @@ func (r *run) budgeted(ctx context.Context, links []*link) (b budget, err error)
 		if err != nil {
 			return b, err
 		}
-		b.need, b.known = b.need.plus(need), b.known && known
+		b.need, b.known = b.need.Plus(need), b.known && known
 	}
 	switch _, fits := b.before.Fits(b.need); {
 	case !b.known || b.before.Limit == 0:

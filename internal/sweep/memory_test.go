@@ -28,13 +28,13 @@ func TestNeedStatesItsError(t *testing.T) {
 	}
 	within := 0
 	for range rounds {
-		s := sampled{visited: visited}
+		s := Sampled{Visited: visited}
 		for _, i := range random.Perm(names)[:visited] {
 			if population[i] > 0 {
-				s.add(population[i])
+				s.Add(population[i] - perCopy)
 			}
 		}
-		n := s.need(names, false)
+		n := s.Need(names, false)
 		if n.Error <= 0 || n.Error > truth/5 {
 			t.Fatalf("%+v of %d: an error that says nothing", n, truth)
 		}
@@ -45,8 +45,8 @@ func TestNeedStatesItsError(t *testing.T) {
 	if within < rounds*85/100 {
 		t.Errorf("the truth is within the error of %d of %d samples", within, rounds)
 	}
-	s := sampled{visited: names, keys: 2, sum: 300}
-	if n := s.need(names, true); n != (Need{Keys: 2, Bytes: 300}) {
+	s := Sampled{Visited: names, keys: 2, sum: 300}
+	if n := s.Need(names, true); n != (Need{Keys: 2, Bytes: 300}) {
 		t.Errorf("all names were looked at: %+v", n)
 	}
 }
@@ -117,6 +117,10 @@ func TestBackfillThatCannotFit(t *testing.T) {
 
 	// What is copied already needs nothing more.
 	if err := c.ConfigSet(t.Context(), "maxmemory", strconv.FormatInt(used.Used+10<<20, 10)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	// Its lease could not be given back on a server that is full.
+	if err := c.Del(t.Context(), controlKey(p, Backfill, "things")).Err(); err != nil {
 		t.Fatal(err)
 	}
 	result, err = backfill(Options{})
