@@ -37,7 +37,7 @@ SERVERS     := .servers/valkey-8/valkey-server .servers/redis-8/redis-server
 
 .DEFAULT_GOAL := help
 .PHONY: help build fmt vet lint vuln test test-unit test-integration-cache test-integration-cache-ws \
-	test-all test-servers test-tags long bench fuzz servers redis postgres chromium node demo clean
+	test-all test-servers test-tags long bench fuzz servers redis postgres chromium node languages demo clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-28s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +56,7 @@ vet: ## go vet, with and without the tests behind build tags
 lint: vet ## gofmt (says which files), go vet and staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 	go run $(STATICCHECK) ./...
-	go run $(STATICCHECK) -tags=$(TAGS) ./classwaves/... ./cmd/...
+	go run $(STATICCHECK) -tags=$(TAGS) ./classwaves/... ./cmd/... ./internal/cli
 
 vuln: ## known vulnerabilities of what we link; needs the network
 	go run $(GOVULNCHECK) ./...
@@ -73,7 +73,7 @@ test-integration-cache: redis ## the packages whose tests talk to a real server
 test-integration-cache-ws: redis ## the reference application's tests over WebSockets
 	$(call run-tests,$(WS_PKGS))
 
-test-all: test-servers test-tags ## what make test does not: other servers, PostgreSQL, Chromium, Node
+test-all: test-servers test-tags ## what make test does not: other servers, PostgreSQL, Chromium, clients in other languages
 
 test-servers: servers ## the engine again, on Valkey 8.0 and Redis 8.0
 	@for server in $(SERVERS); do \
@@ -81,8 +81,9 @@ test-servers: servers ## the engine again, on Valkey 8.0 and Redis 8.0
 		REKEY_DIFF_SECONDS=20 REKEY_TEST_SERVER=$(CURDIR)/$$server go test -count=1 $(ENGINE_PKGS) || exit 1; \
 	done
 
-test-tags: redis postgres chromium node ## the reference application again, on PostgreSQL, in Chromium, beside Node
+test-tags: redis postgres chromium node languages ## the reference application again, on PostgreSQL, in Chromium, beside Node; clients of five languages through the proxy
 	go test -count=1 -timeout=15m -tags=$(TAGS) ./classwaves/... ./cmd/...
+	go test -count=1 -timeout=10m -tags=$(TAGS) -run='Foreign|RedisTools' ./internal/cli
 
 long: redis ## by hand, hours: tests again and again, those with the tag long, long random ones, fuzzers for ten minutes each
 	go test $(RACE) -tags=long -count=10 -timeout=60m $(SERVER_PKGS)
@@ -110,6 +111,9 @@ chromium: ## install Chromium if there is none yet
 node: ## install Node if there is none yet, and fetch the npm packages that tests run, to .clients/
 	@scripts/install-node
 	@scripts/get-node-clients .clients >/dev/null
+
+languages: ## install the Redis clients of Python, Ruby, PHP and Perl if they are missing
+	@scripts/install-languages
 
 demo: ## a live migration in this terminal
 	go run ./cmd/rekey demo
