@@ -61,6 +61,9 @@ type sweepOptions struct {
 	batch        int
 	trash        time.Duration
 	undo         bool
+	bigKeys      string
+	bigStall     time.Duration
+	sample       float64
 }
 
 // newSweep is `rekey purge` and its like.
@@ -98,12 +101,18 @@ A sweep that was interrupted goes on when the same command is given again.`,
 		f.BoolVar(&o.execute, "execute", false, "do it; without it nothing is changed")
 	}
 	switch kind {
+	case sweep.Backfill, sweep.Reverse:
+		f.StringVar(&o.bigKeys, "big-keys", "", "keys whose copy stalls the server: skip, now, or move (backfill in drain); skip, and now with --unthrottled")
+		f.DurationVar(&o.bigStall, "big-stall", sweep.DefaultBigStall, "how long a copy may stall the server")
+	}
+	switch kind {
 	case sweep.Purge:
 		f.BoolVar(&o.claim, "claim-shared-legacy", false, claimHelp)
 	case sweep.Backfill:
 		f.BoolVar(&o.overcommit, "overcommit", false, overcommitHelp)
 	case sweep.Verify:
 		f.BoolVar(&o.repair, "repair", false, "mend what differs")
+		f.Float64Var(&o.sample, "sample", 0, "look at random keys only: a part of them (0.01), or about so many (10000)")
 		f.DurationVar(&o.tolerance, "ttl-tolerance", 0, "how far apart two TTLs may be")
 	case sweep.Cleanup:
 		f.BoolVar(&o.removeStrays, "remove-strays", false, "remove legacy keys without a target too (phase sealed)")
@@ -229,13 +238,17 @@ func phasesText(kind sweep.Kind) string {
 
 // sweepRule sweeps one rule, prints what came of it and returns its exit code.
 func (a *app) sweepRule(ctx context.Context, run func(context.Context, sweep.Options) (sweep.Result, error), c *redis.Client, p *plan.Plan, rule int, kind sweep.Kind, at phase.Phase, o sweepOptions) (int, error) {
+	big, err := o.big()
+	if err != nil {
+		return exitUsage, err
+	}
 	progress := a.newProgress().withBars()
 	defer progress.Close()
 	result, err := run(ctx, sweep.Options{
 		Client: c, Plan: p, Rule: p.Rules[rule].Name, Kind: kind, Phase: at,
 		Execute: o.execute, Repair: o.repair, RemoveStrays: o.removeStrays, ClaimSharedLegacy: o.claim, Overcommit: o.overcommit, MinIdle: o.minIdle, TTLTolerance: o.tolerance,
 		Examples: examples(o.examples), OnProgress: progress.report, Anew: o.anew, Patience: o.wait,
-		Trash: o.trash, Undo: o.undo, Throttled: !o.unthrottled, Rate: o.rate, Nice: o.nice, Page: o.batch,
+		Sample: o.sample, BigKeys: big, BigStall: o.bigStall, Trash: o.trash, Undo: o.undo, Throttled: !o.unthrottled, Rate: o.rate, Nice: o.nice, Page: o.batch,
 	})
 	progress.Close()
 	if err != nil {
@@ -243,10 +256,13 @@ func (a *app) sweepRule(ctx context.Context, run func(context.Context, sweep.Opt
 	}
 	out := sweepJSON{
 		Type: "result", Kind: kind.String(), Rule: p.Rules[rule].Name, Phase: at, Dry: dry(kind, o), Undo: o.undo,
-		Counts: result.Counts, Problems: result.Problems, Held: heldSeconds(result.Held), Notes: result.Notes, Gates: result.Verdict.Gates, Stored: result.Stored,
+		Counts: result.Counts, Problems: result.Problems, Sample: result.Sample, Held: heldSeconds(result.Held), Notes: result.Notes, Gates: result.Verdict.Gates, Stored: result.Stored,
 	}
 	for _, e := range result.Examples {
 		out.Examples = append(out.Examples, shownProblem(p, rule, e, o.showKeys))
+	}
+	for _, e := range result.Repairs {
+		out.Repairs = append(out.Repairs, shownProblem(p, rule, e, o.showKeys))
 	}
 	if a.json {
 		err = a.printJSON(out)
@@ -254,6 +270,21 @@ func (a *app) sweepRule(ctx context.Context, run func(context.Context, sweep.Opt
 		a.printSweep(&out)
 	}
 	return out.code(), err
+}
+
+// big is what to do with big keys.
+func (o *sweepOptions) big() (sweep.BigKeys, error) {
+	switch {
+	case o.bigKeys == "" && o.unthrottled:
+		return sweep.BigNow, nil // as fast as the server can
+	case o.bigKeys == "":
+		return sweep.BigSkip, nil
+	}
+	big, err := sweep.ParseBigKeys(o.bigKeys)
+	if err != nil {
+		return 0, misused("--big-keys skip, now or move", "--big-keys: %w", err)
+	}
+	return big, nil
 }
 
 // heldSeconds leaves out what nobody can have noticed.
@@ -291,6 +322,8 @@ type sweepJSON struct {
 	sweep.Counts
 	Problems map[sweep.Class]int64 `json:"problems"`
 	Examples []problemJSON         `json:"examples,omitempty"`
+	Repairs  []problemJSON         `json:"repairs,omitempty"`
+	Sample   *sweep.Sample         `json:"sample,omitempty"`
 	Held     map[string]float64    `json:"held_seconds,omitempty"` // by what held it back
 	Notes    []string              `json:"notes,omitempty"`
 	Gates    []sweep.GateVerdict   `json:"gates"`
@@ -312,7 +345,7 @@ func (s *sweepJSON) code() int {
 		return exitFailed
 	}
 	for _, g := range s.Gates {
-		if !g.Holds && !s.Undo { // that one is held is what an undo is for
+		if !g.Holds && !s.Undo && s.Sample == nil { // neither of the two can prove one
 			return exitGate
 		}
 	}
@@ -344,6 +377,14 @@ func (a *app) printSweep(s *sweepJSON) {
 		a.printf("  %-10s %d\n", class, s.Problems[class])
 		a.printExamples(s.Examples, class)
 	}
+	if len(s.Repairs) > 0 {
+		a.printf("  repaired:\n")
+		a.printExamples(s.Repairs, "")
+	}
+	if r := s.Sample; r != nil {
+		a.printf("  a sample: %d keys, each picked at random with probability %.4g; %d differ, so with 95 %% confidence at most %.3g %% of all do\n",
+			r.Compared, r.Rate, r.Differ, 100*r.AtMost)
+	}
 	for _, reason := range slices.Sorted(maps.Keys(s.Held)) {
 		a.printf("  held back for %.1f s by %s\n", s.Held[reason], reason)
 	}
@@ -359,13 +400,13 @@ func (a *app) printSweep(s *sweepJSON) {
 	}
 }
 
-// printExamples prints the examples of one class; those that read alike, because their names are
+// printExamples prints the examples of one class ("": of all); those that read alike, because their names are
 // hidden, are one line.
 func (a *app) printExamples(all []problemJSON, class sweep.Class) {
 	times := make(map[problemJSON]int)
 	var order []problemJSON
 	for _, e := range all {
-		if e.Class != class {
+		if class != "" && e.Class != class {
 			continue
 		}
 		if times[e]++; times[e] == 1 {

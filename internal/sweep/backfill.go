@@ -46,7 +46,14 @@ func (j *backfill) ended(ctx context.Context, control *link) error {
 }
 
 func (j *backfill) page(ctx context.Context, l *link, keys []key) error {
-	return j.each(ctx, l, keys,
+	plain, rename, err := j.light(ctx, l, keys, func(k key) string { return k.legacy })
+	if err != nil {
+		return err
+	}
+	if err := j.renamed(ctx, l, rename); err != nil {
+		return err
+	}
+	return j.each(ctx, l, plain,
 		func(k key) command { return command{"COPY", k.legacy, k.target} },
 		j.copied(l))
 }
@@ -69,6 +76,9 @@ func (j *backfill) prove(phase.Gate) (bool, string) {
 	}
 	if n := j.result.Problems[Uncopyable]; n > 0 {
 		return false, fmt.Sprintf("%d keys are of a type that the server cannot copy; move the rule with strategy: move, or remove them", n)
+	}
+	if reason, some := j.leftBig(); some {
+		return false, reason
 	}
 	return true, ""
 }

@@ -135,7 +135,7 @@ func (r *run) resume(was *checkpoint, under conditions, others []record, now tim
 		}
 	}
 	switch {
-	case r.Anew && r.attempt == 1:
+	case r.Anew && r.attempt == 1, r.Sample != 0: // every run takes a sample of its own
 	case doubt != "":
 		r.note(fmt.Sprintf("the sweep was interrupted before and begins anew: %s", doubt))
 	default:

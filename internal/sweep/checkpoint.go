@@ -99,5 +99,5 @@ func (c *checkpoint) doubt(now conditions, at time.Time) string {
 
 // words are the options that change what a sweep does or finds wrong. How fast it goes and what it shows may differ.
 func (o *Options) words() string {
-	return fmt.Sprint(o.Execute, o.Repair, o.RemoveStrays, o.ClaimSharedLegacy, o.MinIdle, o.TTLTolerance, o.Trash, o.Undo)
+	return fmt.Sprint(o.Execute, o.Repair, o.RemoveStrays, o.ClaimSharedLegacy, o.MinIdle, o.TTLTolerance, o.Trash, o.Undo, o.BigKeys, o.BigStall, o.Sample)
 }

@@ -47,9 +47,15 @@ type Options struct {
 	Execute bool
 	// Repair makes verify mend what differs (with Execute) or say that it would.
 	Repair bool
+	// Sample makes verify look at some keys only: a part of them up to 1, about so many above. 0: at all.
+	Sample float64
 	// RemoveStrays makes cleanup, in phase sealed, remove legacy keys without a target as well. They are named first by a
 	// run without it.
 	RemoveStrays bool
+	// BigKeys is what backfill and reverse do with a key whose copy would stall the server for BigStall or longer (0:
+	// [DefaultBigStall]). With [BigNow] no key is weighed, which a third of the work is otherwise.
+	BigKeys  BigKeys
+	BigStall time.Duration
 	// Trash makes cleanup rename what it would remove, and keep it for this long; 0: it is removed.
 	Trash time.Duration
 	// Undo makes cleanup bring back what is in the trash.
@@ -88,8 +94,10 @@ func (o Options) withDefaults() (Options, error) {
 		return fail("no client or no plan")
 	case !o.Kind.known():
 		return fail(o.Kind.String() + " is no sweep")
-	case o.Page < 0 || o.MinIdle < 0 || o.TTLTolerance < 0 || o.ReplicaTimeout < 0 || o.Patience < 0 || o.Rate < 0 || o.Nice < 0:
+	case o.Page < 0 || o.MinIdle < 0 || o.TTLTolerance < 0 || o.ReplicaTimeout < 0 || o.Patience < 0 || o.Rate < 0 || o.Nice < 0 || o.BigStall < 0:
 		return fail("a page, a duration or a tolerance is less than 0")
+	case o.Sample < 0 || o.Sample != 0 && o.Kind != Verify:
+		return fail("only verify takes a sample, of a part or a number of keys")
 	case o.Repair && o.Kind != Verify:
 		return fail("only verify repairs")
 	case (o.Trash != 0 || o.Undo) && o.Kind != Cleanup:
@@ -161,6 +169,8 @@ const (
 	Leftover Class = "leftover"
 	// Remaining: a legacy key that cleanup would remove.
 	Remaining Class = "remaining"
+	// Big: a key whose copy would stall the server, which was left.
+	Big Class = "big"
 	// Discarded: a key in the trash that cannot be brought back.
 	Discarded Class = "discarded"
 	// Busy: a legacy key that was used a short time ago, when nobody should use it.
@@ -185,6 +195,10 @@ type Result struct {
 	Counts
 	Problems map[Class]int64
 	Examples []Problem
+	// Repairs are the keys that verify has mended, as many as Examples are kept, with what was done; Changed counts them all.
+	Repairs []Problem
+	// Sample is what a verify of some keys says of all; nil: all were looked at.
+	Sample *Sample
 	// Held is for how long the sweep slept, by reason: latency, cpu, fork, memory, replica, buffers, rate, nice, knob.
 	Held map[string]time.Duration
 	// Notes are sentences that the operator should read.

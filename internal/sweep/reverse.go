@@ -33,7 +33,11 @@ type reverse struct{ *run }
 func (j *reverse) passes() []pass { return []pass{{targetSide, j.page}} }
 
 func (j *reverse) page(ctx context.Context, l *link, keys []key) error {
-	return j.each(ctx, l, keys,
+	plain, _, err := j.light(ctx, l, keys, func(k key) string { return k.target })
+	if err != nil {
+		return err
+	}
+	return j.each(ctx, l, plain,
 		func(k key) command { return command{"COPY", k.target, k.legacy, "REPLACE"} },
 		j.copied(l))
 }
@@ -41,6 +45,9 @@ func (j *reverse) page(ctx context.Context, l *link, keys []key) error {
 func (j *reverse) prove(phase.Gate) (bool, string) {
 	if n := j.result.Problems[Uncopyable]; n > 0 {
 		return false, fmt.Sprintf("%d keys are of a type that the server cannot copy; they are only under their target names", n)
+	}
+	if reason, some := j.leftBig(); some {
+		return false, reason
 	}
 	return true, ""
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,12 @@ import (
 	"github.com/classwaves/rekey/plan"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+func TestMain(m *testing.M) {
+	if text := os.Getenv(childVariable); text != "" {
+		os.Exit(sweepAsChild(text)) // a process that a test kills
+	}
+	redistest.Main(m)
+}
 
 // testPlan has a mirror rule, a move rule and one that no sweep of a test is about.
 const testPlan = `

@@ -3,6 +3,7 @@ package sweep
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -27,6 +28,8 @@ type verify struct {
 	*run
 	expect expectation
 	traits traits
+
+	sampling sampling
 }
 
 // expectation is what a phase makes of a key with only one name, and of one with two.
@@ -93,6 +96,38 @@ func (j *verify) prepare(ctx context.Context, l *link) error {
 	return err
 }
 
+// look fixes the sample, where there is one: so many keys of all there are, or a part of them.
+func (j *verify) look(ctx context.Context, links []*link) error {
+	if j.Sample == 0 {
+		return nil
+	}
+	rate := j.Sample
+	if rate > 1 {
+		var names int64
+		for _, l := range links {
+			n, err := l.client.DBSize(ctx).Result()
+			if err != nil {
+				return serverError("DBSIZE", err)
+			}
+			names += n
+		}
+		rate = min(1, rate/float64(max(names, 1)))
+	}
+	j.sampling = newSampling(rate)
+	j.result.Sample = &Sample{Rate: rate}
+	return nil
+}
+
+// sampled leaves out the keys that are not in the sample. Those that are compared are counted.
+func (j *verify) sampled(keys []key) []key {
+	if j.result.Sample == nil {
+		return keys
+	}
+	keys = slices.DeleteFunc(keys, func(k key) bool { return !j.sampling.picks(k.legacy) })
+	j.result.Sample.Compared += int64(len(keys))
+	return keys
+}
+
 // passes walks the names of which a lone one is wrong; where neither is, those of which there are fewer.
 func (j *verify) passes() []pass {
 	switch {
@@ -105,7 +140,18 @@ func (j *verify) passes() []pass {
 	}
 }
 
+func (j *verify) ended(context.Context, *link) error {
+	if s := j.result.Sample; s != nil {
+		s.Differ = j.result.Found()
+		s.AtMost = upperBound(s.Differ, s.Compared)
+	}
+	return nil
+}
+
 func (j *verify) prove(phase.Gate) (bool, string) {
+	if j.result.Sample != nil {
+		return false, "a sample says nothing about every key; run verify without --sample"
+	}
 	if n := j.result.Found(); n > 0 {
 		return false, fmt.Sprintf("%d keys differ; `rekey verify %s --repair --execute` makes the legacy copies what the targets are, then verify again", n, j.Rule)
 	}
@@ -115,6 +161,9 @@ func (j *verify) prove(phase.Gate) (bool, string) {
 // orphans looks for target keys without a legacy copy; those with one are compared in the other pass.
 func (j *verify) orphans(ctx context.Context, l *link, keys []key) error {
 	var alone []key
+	if j.result.Sample != nil {
+		keys = slices.DeleteFunc(keys, func(k key) bool { return !j.sampling.picks(k.legacy) })
+	}
 	err := j.each(ctx, l, keys,
 		func(k key) command { return command{"EXISTS", k.legacy} },
 		func(k key, exists int64, err error) error {
@@ -126,11 +175,15 @@ func (j *verify) orphans(ctx context.Context, l *link, keys []key) error {
 	if err != nil {
 		return err
 	}
+	if j.result.Sample != nil {
+		j.result.Sample.Compared += int64(len(alone)) // the others were in the first pass
+	}
 	return j.examine(ctx, l, alone)
 }
 
 // compare is the first look at a page, and the second at what differs in it.
 func (j *verify) compare(ctx context.Context, l *link, keys []key) error {
+	keys = j.sampled(keys)
 	small, doubtful, err := j.measure(ctx, l, keys)
 	if err != nil {
 		return err
@@ -165,8 +218,12 @@ func (j *verify) examine(ctx context.Context, l *link, keys []key) error {
 		if class == "" || !j.found(class, l, k, detail) || !j.Repair || !j.Execute {
 			continue
 		}
-		if err := j.repair(ctx, conn, class, k); err != nil {
+		did, err := j.repair(ctx, conn, class, k)
+		if err != nil {
 			return err
+		}
+		if did != "" && len(j.result.Repairs) < max(j.Examples, 0) {
+			j.result.Repairs = append(j.result.Repairs, Problem{Class: class, Database: l.database, Legacy: k.legacy, Target: k.target, Detail: did})
 		}
 	}
 	return nil
@@ -179,26 +236,30 @@ func (j *verify) examine(ctx context.Context, l *link, keys []key) error {
 //     copy the key the first COPY says so and so does the last, after L was removed; so a key without a target
 //     is only copied.
 //   - settled: UNLINK L; C P L. An L alone is a miss in settled, and stays one.
-func (j *verify) repair(ctx context.Context, conn *redis.Conn, class Class, k key) error {
+//
+// It says what it did, "" for nothing.
+func (j *verify) repair(ctx context.Context, conn *redis.Conn, class Class, k key) (did string, err error) {
 	copyToTarget, dropLegacy, copyToLegacy := command{"COPY", k.legacy, k.target}, command{"UNLINK", k.legacy}, command{"COPY", k.target, k.legacy}
-	commands := []command{dropLegacy, copyToLegacy}
+	commands, did := []command{dropLegacy, copyToLegacy}, "the legacy copy was made anew from the target"
 	switch {
 	case class == Unsettled:
-		return nil // nothing is known to be wrong with it
+		return "", nil // nothing is known to be wrong with it
 	case j.Phase == phase.Dual && class == Missing:
-		commands = []command{copyToTarget}
+		commands, did = []command{copyToTarget}, "the legacy key was copied to its target"
+	case class == Missing:
+		did = "the legacy key was removed: reads do not see it"
 	case j.Phase == phase.Dual:
 		commands = []command{copyToTarget, dropLegacy, copyToLegacy}
 	}
 	replies, _, err := transaction(ctx, conn, commands)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for i, reply := range replies {
 		if err, failed := reply.(error); failed {
-			return serverError(commands[i].name(), err)
+			return "", serverError(commands[i].name(), err)
 		}
 	}
 	j.result.Changed++
-	return nil
+	return did, nil
 }

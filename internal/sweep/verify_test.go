@@ -292,3 +292,31 @@ func TestVerifySeesTTLsOfFields(t *testing.T) {
 		}
 	}
 }
+
+// TestSampleSaysHowMuchMayDiffer, and proves no gate.
+func TestSampleSaysHowMuchMayDiffer(t *testing.T) {
+	client := redistest.Shared(t).Client()
+	seedKeys(t, client, "thing:", 4000)
+	seedKeys(t, client, target("thing:"), 4000)
+	o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Verify, Phase: phase.Dual, Sample: 0.25}
+	r := run(t, o)
+	if s := r.Sample; s == nil || s.Compared < 700 || s.Compared > 1300 || s.Differ != 0 || s.AtMost < 0.0022 || s.AtMost > 0.0044 {
+		t.Errorf("got %+v", r.Sample)
+	}
+	mustNotHold(t, r, phase.Verified, "a sample says nothing")
+	for i := range 400 {
+		do(t, client, "SET", target(fmt.Sprintf("thing:%d", i+1)), "another")
+	}
+	o.Sample = 2000 // of 8000 names
+	if r = run(t, o); r.Sample.Rate < 0.24 || r.Sample.Rate > 0.25 || r.Sample.Differ == 0 || r.Sample.AtMost < 0.1*0.9 || r.Sample.AtMost > 0.2 {
+		t.Errorf("one of ten differs, got %+v", r.Sample)
+	}
+
+	o.Sample, o.Repair, o.Execute = 0, true, true
+	r = run(t, o)
+	if r.Changed != 400 || len(r.Repairs) != sweep.DefaultExamples || r.Repairs[0].Class != sweep.Value || !strings.Contains(r.Repairs[0].Detail, "made anew") {
+		t.Errorf("got %d repaired, %+v", r.Changed, r.Repairs)
+	}
+	o.Repair = false
+	mustHold(t, run(t, o), phase.Verified)
+}
