@@ -431,3 +431,21 @@ func TestMixedFleet(t *testing.T) {
 	}
 	w.run(exitDone, "advance", "sessions", "--soak", "-1s")
 }
+
+// A walk stops in front of a backfill whose copies will not fit, with what is missing, and goes on when there is room.
+func TestRunNeedsMemory(t *testing.T) {
+	w := newWalked(t, 0)
+	w.set("SETRANGE", "secure_session:large", 20<<20, "x")
+	used := readInfo(w.c.Info(t.Context()).Val(), "").UsedMemory
+	w.set("CONFIG", "SET", "maxmemory", used+10<<20)
+	run := w.run(exitGate, "run", "--yes", "--no-instances")
+	if said := run.stdout + run.stderr; !strings.Contains(said, "are left of maxmemory") || !strings.Contains(said, "--overcommit") {
+		t.Errorf("got %s", said)
+	}
+	if n := w.c.Exists(t.Context(), "cw:prod:secure_session:2").Val(); n > 0 {
+		t.Error("a key was copied")
+	}
+	w.set("CONFIG", "SET", "maxmemory", used+100<<20)
+	w.run(exitDone, "run", "--yes", "--no-instances")
+	w.keysAre("cw:prod:", "")
+}

@@ -125,6 +125,14 @@ func newAsker(ctx context.Context, client *redis.Client, say func(string)) *aske
 	return a
 }
 
+// close gives the connection back as it was.
+func (a *asker) close(ctx context.Context) {
+	if a.untouched {
+		_ = a.conn.Do(ctx, "CLIENT", "NO-TOUCH", "OFF").Err() // a connection that fails here is not used again
+	}
+	_ = a.conn.Close() // only reads
+}
+
 // answer is what was found out about one key. What is not known is less than 0, or "".
 type answer struct {
 	kind            string

@@ -362,6 +362,19 @@ func TestCovers(t *testing.T) {
 	}
 }
 
+// Several databases are one inventory, and those that nobody asked for are named.
+func TestDatabases(t *testing.T) {
+	s := redistest.Shared(t)
+	client := func(db int) *redis.Client { return s.Client(func(o *redis.Options) { o.DB = db }) }
+	send(t, client(0), [][]any{{"SET", "a:1", "x"}})
+	send(t, client(3), [][]any{{"SET", "a:1", "x"}, {"SET", "a:2", "x"}})
+	send(t, client(5), [][]any{{"SET", "z", "x"}})
+	r := take(t, client(0), func(o *inventory.Options) { o.Client, o.Databases = client, []int{0, 3} })
+	if len(r.Shapes) != 1 || r.Shapes[0].Keys != 3 || len(r.Biggest) != 3 || fmt.Sprint(r.Elsewhere) != "map[5:1]" {
+		t.Errorf("%+v, %v elsewhere", r.Shapes, r.Elsewhere)
+	}
+}
+
 // A sample states an error that holds the truth, and a limit looks at a part.
 func TestSample(t *testing.T) {
 	s := redistest.Shared(t)

@@ -121,7 +121,7 @@ func (w *walk) unknown(text string) {
 
 func (w *walk) database(ctx context.Context, db int, share int64) (err error) {
 	a := newAsker(ctx, w.Client(db), w.unknown)
-	defer func() { _ = a.conn.Close() }() // only reads
+	defer a.close(context.WithoutCancel(ctx))
 	size, err := a.conn.DBSize(ctx).Result()
 	switch {
 	case code(err) != "":
