@@ -107,7 +107,14 @@ func TestPlanOfAPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := []string{"plan", "-f", planFile(t, cliPlan), "--redis", s.URL(), "--json", "--max-keys", "5000"}
-	keys := objects(t, mustExit(t, exitDone, runCLI(t, nil, args...)).stdout)[0]["keys"].(map[string]any)
+	report := objects(t, mustExit(t, exitDone, runCLI(t, nil, args...)).stdout)[0]
+	keys := report["keys"].(map[string]any)
+	// All keys are alike, so the projection is good to a few of a hundred, and says so.
+	whole := objects(t, mustExit(t, exitDone, runCLI(t, nil, append(args, "--full")...)).stdout)[0]
+	about, exact, off := report["mirror_bytes"].(float64), whole["mirror_bytes"].(float64), report["mirror_error"].(float64)
+	if whole["mirror_error"] != 0.0 || off > exact/10 || about < exact*0.9 || about > exact*1.1 {
+		t.Errorf("second copies will take %v ± %v of a part, %v of all", about, off, exact)
+	}
 	if looked := keys["looked_at"].(float64); keys["whole"] != false || looked < 5000 || looked > 7500 {
 		t.Errorf("looked at %v, whole %v; want 5000 or a page more", looked, keys["whole"])
 	}
