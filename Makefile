@@ -37,7 +37,7 @@ SERVERS     := .servers/valkey-8/valkey-server .servers/redis-8/redis-server
 
 .DEFAULT_GOAL := help
 .PHONY: help build fmt vet lint vuln test test-unit test-integration-cache test-integration-cache-ws \
-	test-all test-servers test-tags long bench fuzz servers redis postgres chromium node languages demo clean
+	test-all test-servers test-tags test-deb long bench fuzz servers redis postgres chromium node languages demo clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-28s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,7 +73,7 @@ test-integration-cache: redis ## the packages whose tests talk to a real server
 test-integration-cache-ws: redis ## the reference application's tests over WebSockets
 	$(call run-tests,$(WS_PKGS))
 
-test-all: test-servers test-tags ## what make test does not: other servers, PostgreSQL, Chromium, clients in other languages
+test-all: test-servers test-tags test-deb ## what make test does not: other servers, PostgreSQL, Chromium, clients in other languages
 
 test-servers: servers ## the engine again, on Valkey 8.0 and Redis 8.0
 	@for server in $(SERVERS); do \
@@ -84,6 +84,9 @@ test-servers: servers ## the engine again, on Valkey 8.0 and Redis 8.0
 test-tags: redis postgres chromium node languages ## the reference application again, on PostgreSQL, in Chromium, beside Node; clients of five languages through the proxy
 	go test -count=1 -timeout=15m -tags=$(TAGS) ./classwaves/... ./cmd/...
 	go test -count=1 -timeout=10m -tags=$(TAGS) -run='Foreign|RedisTools' ./internal/cli
+
+test-deb: ## build the package for Debian, install it, try it and remove it; root or sudo
+	scripts/test-deb
 
 long: redis ## by hand, hours: tests again and again, those with the tag long, long random ones, fuzzers for ten minutes each
 	go test $(RACE) -tags=long -count=10 -timeout=60m $(SERVER_PKGS)
