@@ -1,6 +1,7 @@
 package rekey
 
 import (
+	"slices"
 	"time"
 
 	"github.com/classwaves/rekey/internal/command"
@@ -20,8 +21,19 @@ type Stats struct {
 	RefusedFor map[string]uint64
 	// Conns is how many connections are open.
 	Conns int
+	// Added is the time that rekey itself took of what passed its connections.
+	Added Histogram
 	// LeaseAge is how long ago the renewal of the lease in force was begun; 0 without a fleet.
 	LeaseAge time.Duration
+}
+
+// Histogram counts durations by their size, for one in sixteen writes of the application and reads of the
+// server's replies: how long rekey held the bytes up, to rewrite commands and to fold replies. What the server
+// takes for the other name of a key is not in it.
+type Histogram struct {
+	Bounds []time.Duration // upper bounds of the buckets
+	Counts []uint64        // of each bucket, and of one more behind them
+	Sum    time.Duration
 }
 
 // RuleStats is what happened to one rule's keys.
@@ -67,6 +79,8 @@ func (r *Rekey) Stats() Stats {
 		Conns:     r.conns.open(),
 	}
 	s.Refused, s.RefusedFor = refused(&r.rules.Stats.Refused)
+	s.Added.Bounds = slices.Clone(intercept.AddedBounds[:])
+	s.Added.Counts, s.Added.Sum = r.rules.Stats.Added.Counts()
 	table := r.rules.Table()
 	r.mu.Lock()
 	wanted := r.wanted

@@ -43,6 +43,7 @@ var (
 	phaseWanted = desc("phase_wanted", "The phase that the process is asked to be in, by number.", "rule", "strategy")
 	phaseAcked  = desc("phase_acknowledged", "The phase that the process has told its fleet to be reached, by number: no command of an earlier one is under way.", "rule")
 	leaseAge    = desc("lease_age_seconds", "How long ago the renewal of the process's lease in force was begun.")
+	added       = desc("added_seconds", "How long rekey itself held up what passed a connection, of one in 16 writes and reads; what the server takes for the other name is not in it.")
 	connections = desc("connections", "Open connections through rekey.")
 	keysCalls   = desc("keys_calls_total", "KEYS commands of the application. rekey sends none.")
 )
@@ -54,6 +55,9 @@ func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 		phaseNow, phaseWanted, phaseAcked, leaseAge, connections, keysCalls,
 	} {
 		out <- d
+	}
+	if c.source.Stats().Added.Counts != nil { // a source may measure it elsewhere
+		out <- added
 	}
 }
 
@@ -93,6 +97,21 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	if all.LeaseAge > 0 {
 		gauge(leaseAge, all.LeaseAge.Seconds())
 	}
+	if all.Added.Counts != nil {
+		out <- histogram(added, all.Added)
+	}
 	gauge(connections, float64(all.Conns))
 	count(keysCalls, all.KeysCalls)
+}
+
+// histogram makes a metric of counts by bucket: there a bucket holds those before it as well.
+func histogram(d *prometheus.Desc, h rekey.Histogram) prometheus.Metric {
+	buckets, count := make(map[float64]uint64, len(h.Bounds)), uint64(0)
+	for i, n := range h.Counts {
+		count += n
+		if i < len(h.Bounds) {
+			buckets[h.Bounds[i].Seconds()] = count
+		}
+	}
+	return prometheus.MustNewConstHistogram(d, count, h.Sum.Seconds(), buckets)
 }

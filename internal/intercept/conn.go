@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type Conn struct {
 
 	hooks   Hooks
 	reading sync.Mutex // held by the one Read at a time
+	calls   atomic.Uint32
 
 	mu       sync.Mutex
 	session  *Session
@@ -57,6 +59,7 @@ func NewConn(base net.Conn, rules *Rules, hooks Hooks) *Conn {
 
 // Write gives commands of the application to the session.
 func (c *Conn) Write(p []byte) (int, error) {
+	began := c.began()
 	c.mu.Lock()
 	if c.err != nil {
 		defer c.mu.Unlock()
@@ -73,6 +76,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	woken := len(toClient) > 0
 	halted := c.session.Halted()
+	c.added(began)
 	if err := c.drain(direct); err != nil {
 		return 0, err
 	}
@@ -290,6 +294,7 @@ func (c *Conn) arm(wake time.Time, waits bool) {
 // received gives the session what the server sent. What passes as it is stays where
 // it is, in the reader's own memory.
 func (c *Conn) received(p []byte, n int) (int, error) {
+	began := c.began()
 	c.mu.Lock()
 	c.room.Broadcast()
 	err := c.session.Server(p[:n])
@@ -303,6 +308,7 @@ func (c *Conn) received(p []byte, n int) (int, error) {
 	if inPlace {
 		n = len(toClient)
 	}
+	c.added(began)
 	if err != nil {
 		c.mu.Unlock()
 		c.fail(err)

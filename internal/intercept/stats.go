@@ -33,6 +33,8 @@ type Stats struct {
 	Keys atomic.Uint64
 	// Refused counts refused commands that belong to no rule.
 	Refused Refusals
+	// Added is the time that sessions took, of one in [AddedEach] calls.
+	Added Latency
 }
 
 // NewStats makes the counters for a number of rules.

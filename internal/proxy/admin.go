@@ -44,10 +44,20 @@ func (a Admin) Check() error {
 	return nil
 }
 
+// counted is an instance's counters, but for the time that it adds: the proxy measures that as a whole.
+type counted struct{ *rekey.Rekey }
+
+// Stats implements [rekeyprom.Source].
+func (c counted) Stats() rekey.Stats {
+	s := c.Rekey.Stats()
+	s.Added = rekey.Histogram{}
+	return s
+}
+
 // handler serves metrics, health and, on loopback, profiles.
 func (a Admin) handler(p *Proxy, r *rekey.Rekey, ready func(context.Context) error) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(p, rekeyprom.New(r), collectors.NewGoCollector(),
+	registry.MustRegister(p, rekeyprom.New(counted{r}), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", a.guarded(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
