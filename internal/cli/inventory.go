@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/classwaves/rekey/internal/inventory"
+	"github.com/classwaves/rekey/internal/shape"
 	"github.com/classwaves/rekey/plan"
 )
 
@@ -25,6 +26,7 @@ type inventoryOptions struct {
 	rate     int
 	biggest  int
 	shapes   int
+	words    int
 	showKeys bool
 	emit     string
 	prefix   string
@@ -65,6 +67,7 @@ no rule covers yet (- is standard output).`,
 	f.IntVar(&o.rate, "rate", 0, "how many names to look at in a second (default: as many as the server gives)")
 	f.IntVar(&o.biggest, "biggest", 10, "how many of the biggest keys to list")
 	f.IntVar(&o.shapes, "shapes", inventory.DefaultShapes, "how many shapes to tell apart at most")
+	f.IntVar(&o.words, "words", shape.DefaultWords, "how many words that go on alike stay literals at one place, before they are values")
 	f.BoolVar(&o.showKeys, "show-keys", false, "print names of keys; they hold identifiers of sessions")
 	f.StringVar(&o.emit, "emit-plan", "", "write a plan to start from to this file; one that is there is not overwritten")
 	f.StringVar(&o.prefix, "target-prefix", "", "what the targets of that plan begin with, such as cw:{env}: (default: one that no key has)")
@@ -96,7 +99,7 @@ func (a *app) inventory(ctx context.Context, o inventoryOptions, planNamed bool)
 	progress := a.newInventoryProgress()
 	report, err := inventory.Take(ctx, inventory.Options{
 		Client: func(db int) *redis.Client { return clients[db] }, Databases: databases, Plan: p,
-		Match: o.match, Limit: o.limit, Sample: o.sample, Rate: o.rate, Biggest: o.biggest, Shapes: o.shapes, OnProgress: progress.report,
+		Match: o.match, Limit: o.limit, Sample: o.sample, Rate: o.rate, Biggest: o.biggest, Shapes: o.shapes, Words: o.words, OnProgress: progress.report,
 	})
 	progress.end()
 	if err != nil {

@@ -427,7 +427,7 @@ func TestEmittedPlanCoversItsKeys(t *testing.T) {
 			*tree.Add([]byte(n))++
 		}
 		var r inventory.Report
-		for _, s := range tree.Shapes(50) {
+		for _, s := range tree.Shapes(50, 0) {
 			r.Shapes = append(r.Shapes, inventory.Shape{Template: s.Template, Keys: s.Sum})
 		}
 		text, err := r.Plan(inventory.Emission{})

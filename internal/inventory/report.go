@@ -104,7 +104,7 @@ func (w *walk) conclude() {
 	r := &w.report
 	r.Shapes = []Shape{}
 	var templates []*keyname.Template
-	for _, s := range w.tree.Shapes(w.Shapes) {
+	for _, s := range w.tree.Shapes(w.Shapes, w.Words) {
 		r.Shapes = append(r.Shapes, shapeOf(s.Template, &s.Sum))
 	}
 	slices.SortStableFunc(r.Shapes, func(a, b Shape) int { return cmp.Compare(b.Keys, a.Keys) })

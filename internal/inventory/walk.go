@@ -44,6 +44,8 @@ type Options struct {
 	Biggest int
 	// Shapes is how many shapes are told apart at most; 0: [DefaultShapes].
 	Shapes int
+	// Words is how many words that go on alike stay literals at one place; 0: [shape.DefaultWords].
+	Words int
 	// Page is SCAN's COUNT; 0: [DefaultPage].
 	Page int
 	// OnProgress is called after every page; nil: not called.
@@ -62,7 +64,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("%w: no client or no database", ErrOptions)
 	case o.Sample < 0 || o.Sample > 1:
 		return o, fmt.Errorf("%w: a sample is a share from 0 to 1", ErrOptions)
-	case o.Limit < 0 || o.Rate < 0 || o.Biggest < 0 || o.Shapes < 0 || o.Page < 0:
+	case o.Limit < 0 || o.Rate < 0 || o.Biggest < 0 || o.Shapes < 0 || o.Words < 0 || o.Page < 0:
 		return o, fmt.Errorf("%w: a number is less than 0", ErrOptions)
 	}
 	if o.Sample == 0 {

@@ -20,7 +20,7 @@ type limits struct {
 }
 
 // start is what is said unless there are more shapes than asked for: then all of it is halved until there are not.
-var start = limits{singles: 3, alike: 8, words: 24, first: 128, tails: 24}
+var start = limits{singles: 3, alike: DefaultWords, words: 24, first: 128, tails: 24}
 
 func (l limits) halved() limits {
 	return limits{l.singles / 2, l.alike / 2, l.words / 2, l.first / 2, l.tails / 2}

@@ -23,7 +23,7 @@ func learn(names []string, most int) []shape.Shape[int64] {
 	for _, name := range names {
 		*t.Add([]byte(name))++
 	}
-	return t.Shapes(most)
+	return t.Shapes(most, 0)
 }
 
 // reporter is what a failure is told.
@@ -130,6 +130,26 @@ func TestShapes(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", c.about, got, c.want)
 		}
 		check(t, c.names, shapes)
+	}
+}
+
+// Six types of a cache are six shapes, or one for who says so.
+func TestWordsOfAPlace(t *testing.T) {
+	tree := func() *shape.Tree[int64] {
+		t := shape.NewTree(count)
+		for _, kind := range []string{"list", "detail", "status", "roster", "grades", "calendar"} {
+			for i := range 10 {
+				*t.Add(fmt.Appendf(nil, "cache:%s:%d", kind, i))++
+			}
+		}
+		*t.Add([]byte("other:1"))++
+		return t
+	}
+	if got := texts(tree().Shapes(100, 0)); len(got) != 7 || got[0] != "cache:calendar:{n}" {
+		t.Errorf("got %q", got)
+	}
+	if got, want := texts(tree().Shapes(100, 5)), []string{"cache:{name}:{n}", "other:{n}"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

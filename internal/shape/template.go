@@ -16,14 +16,22 @@ type Shape[S any] struct {
 	Sum     S
 }
 
-// Shapes proposes at most so many templates (eight at least), in the order of their text. It is the tree's end: no name can
-// be added afterwards.
-func (t *Tree[S]) Shapes(most int) []Shape[S] {
+// DefaultWords is how many words that go on alike stay literals at one place.
+const DefaultWords = 8
+
+// Shapes proposes at most so many templates (eight at least), in the order of their text. Words that go on alike at one
+// place, but for the first one, are values of a variable if there are more than words (0: [DefaultWords]). It is the
+// tree's end: no name can be added afterwards.
+func (t *Tree[S]) Shapes(most, words int) []Shape[S] {
 	var out []Shape[S]
 	if t.empty != nil {
 		out = append(out, Shape[S]{Sum: *t.empty})
 	}
-	for l := start; ; l = l.halved() {
+	l := start
+	if words > 0 {
+		l.alike = words
+	}
+	for ; ; l = l.halved() {
 		settler[S]{t, l}.node(t.root, 0, false)
 		tails := tailsOf(t.root)
 		if len(tails) > max(8, most) && l != (limits{}) {
