@@ -28,6 +28,10 @@ type childSweep struct {
 	Kind  sweep.Kind
 	Rule  string
 	Phase phase.Phase
+
+	Page      int
+	Throttled bool
+	Big       sweep.BigKeys
 }
 
 // sweepAsChild runs the sweep and returns the exit code: 0 where it came to its end and all its gates hold.
@@ -45,7 +49,8 @@ func sweepAsChild(text string) int {
 	client := redis.NewClient(&redis.Options{Addr: c.Addr})
 	defer client.Close()
 	r, err := sweep.Run(context.Background(), sweep.Options{
-		Client: client, Plan: p, Rule: c.Rule, Kind: c.Kind, Phase: c.Phase, Execute: true, Page: 10,
+		Client: client, Plan: p, Rule: c.Rule, Kind: c.Kind, Phase: c.Phase, Execute: true,
+		Page: c.Page, Throttled: c.Throttled, BigKeys: c.Big,
 	})
 	if err != nil || r.Found() > 0 {
 		fmt.Fprintln(os.Stderr, err, r.Problems, r.Examples)
@@ -130,7 +135,7 @@ func TestKilledSweepsLoseNothing(t *testing.T) {
 			app.end()
 			app = serve(t, server, p, c.rule, c.phase, seed+1, app.truth)
 
-			child := childSweep{server.Addr(), c.kind, c.rule, c.phase}
+			child := childSweep{Addr: server.Addr(), Kind: c.kind, Rule: c.rule, Phase: c.phase, Page: 10}
 			killed := 0
 			for range killsPerSweep {
 				if child.killedAt(t, client, time.Duration(random.IntN(250))*time.Millisecond) {

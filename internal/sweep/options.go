@@ -53,7 +53,7 @@ type Options struct {
 	// run without it.
 	RemoveStrays bool
 	// BigKeys is what backfill and reverse do with a key whose copy would stall the server for BigStall or longer (0:
-	// [DefaultBigStall]). With [BigNow] no key is weighed, which a third of the work is otherwise.
+	// [DefaultBigStall]). With [BigNow] no key is weighed, which is a part of the work otherwise.
 	BigKeys  BigKeys
 	BigStall time.Duration
 	// Trash makes cleanup rename what it would remove, and keep it for this long; 0: it is removed.
