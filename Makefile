@@ -37,7 +37,7 @@ SERVERS     := .servers/valkey-8/valkey-server .servers/redis-8/redis-server
 
 .DEFAULT_GOAL := help
 .PHONY: help build fmt vet lint vuln test test-unit test-integration-cache test-integration-cache-ws \
-	test-all test-servers test-tags test-deb long bench fuzz servers redis postgres chromium node languages demo clean
+	test-all test-servers test-tags test-chaos test-deb long bench fuzz servers redis postgres chromium node languages demo clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-28s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,7 +73,7 @@ test-integration-cache: redis ## the packages whose tests talk to a real server
 test-integration-cache-ws: redis ## the reference application's tests over WebSockets
 	$(call run-tests,$(WS_PKGS))
 
-test-all: test-servers test-tags test-deb ## what make test does not: other servers, PostgreSQL, Chromium, clients in other languages
+test-all: test-servers test-tags test-chaos test-deb ## what make test does not: other servers, PostgreSQL, Chromium, clients in other languages, chaos
 
 test-servers: servers ## the engine again, on Valkey 8.0 and Redis 8.0
 	@for server in $(SERVERS); do \
@@ -88,9 +88,13 @@ test-tags: redis postgres chromium node languages ## the reference application a
 test-deb: ## build the package for Debian, install it, try it and remove it; root or sudo
 	scripts/test-deb
 
+test-chaos: redis ## a fleet of processes under kill -9 for 30 seconds, and a failover behind every gate
+	REKEY_CHAOS_SECONDS=30 go test -count=1 -timeout=10m ./internal/chaostest
+
 long: redis ## by hand, hours: tests again and again, those with the tag long, long random ones, fuzzers for ten minutes each
 	go test $(RACE) -tags=long -count=10 -timeout=60m $(SERVER_PKGS)
 	REKEY_WALK_SECONDS=120 REKEY_DIFF_SECONDS=600 go test $(RACE) -tags=long -count=1 -timeout=60m ./internal/walktest ./internal/difftest ./classwaves/fleettest
+	REKEY_CHAOS_SECONDS=300 go test $(RACE) -count=1 -v -timeout=60m ./internal/chaostest
 	scripts/fuzz 10m
 
 bench: redis ## all benchmarks

@@ -58,6 +58,7 @@ var ranks = map[string]int{
 	"internal/faulttest":  testOnly,
 	"internal/difftest":   testOnly,
 	"internal/walktest":   testOnly,
+	"internal/chaostest":  testOnly,
 
 	"classwaves/internal/beside":     testOnly,
 	"classwaves/internal/oldrelease": testOnly,

@@ -99,6 +99,15 @@ func (c *Client) Do(op Op, run func() (Reply, error)) (Reply, error) {
 	return reply, err
 }
 
+// Enter records an operation that another process has timed: call and ret are nanoseconds of one clock that
+// all clients of the recorder share. The ret of a reply that is unknown does not matter.
+func (c *Client) Enter(op Op, reply Reply, call, ret int64) {
+	if reply.Unknown {
+		ret = call
+	}
+	c.done = append(c.done, porcupine.Operation{ClientId: c.id, Input: op, Call: call, Output: reply, Return: ret})
+}
+
 // now is monotonic, as time.Since is.
 func (r *Recorder) now() int64 { return time.Since(r.start).Nanoseconds() }
 

@@ -33,11 +33,11 @@ func (d Direction) String() string {
 type Link struct {
 	t        testing.TB
 	listener net.Listener
-	target   string
 	gates    [2]*gate
 	workers  sync.WaitGroup
 
 	mu      sync.Mutex
+	target  string
 	conns   map[*linkConn]struct{}
 	refuse  bool
 	closing bool
@@ -124,6 +124,14 @@ func (l *Link) Refuse() { l.setRefuse(true) }
 // Accept ends a Refuse.
 func (l *Link) Accept() { l.setRefuse(false) }
 
+// Redirect makes new connections lead to another server, as an address does that moves to the replica which is
+// promoted. Open ones stay where they are.
+func (l *Link) Redirect(server string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.target = server
+}
+
 func (l *Link) setRefuse(refuse bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -153,13 +161,13 @@ func (l *Link) accept() {
 // carry runs one connection to its end.
 func (l *Link) carry(client net.Conn) {
 	l.mu.Lock()
-	refused := l.refuse || l.closing
+	refused, target := l.refuse || l.closing, l.target
 	l.mu.Unlock()
 	if refused {
 		resetConn(client)
 		return
 	}
-	server, err := net.Dial("tcp", l.target)
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		resetConn(client) // the client sees a broken connection, as without a link
 		return

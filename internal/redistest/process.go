@@ -127,6 +127,13 @@ func (p *process) run() error {
 	return nil
 }
 
+// Spawn starts a program that ends with the test binary, however that ends. exited is closed when it has
+// ended and was waited for.
+func Spawn(cmd *exec.Cmd) (exited <-chan struct{}, err error) {
+	done := make(chan struct{})
+	return done, startAndWait(cmd, done)
+}
+
 // startAndWait starts cmd and closes exited when it has ended. One goroutine does both, on a
 // thread of its own: the kernel ends the child when the thread that started it ends (see
 // DieWithParent), so the thread must live as long as the child.
