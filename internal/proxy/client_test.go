@@ -249,3 +249,33 @@ func TestDrainDeadline(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestDrainAgainstAStream: a client that goes on sending while the proxy ends still gets its replies: a
+// connection that is closed with bytes unread is reset, and a reset takes back what is on its way.
+func TestDrainAgainstAStream(t *testing.T) {
+	server := redistest.Shared(t)
+	r := start(t, server, proxy.Limits{})
+	const size = 1 << 20
+	server.Conn().Do("SET", "none:big", strings.Repeat("v", size))
+	conn := r.raw()
+	_, err := io.WriteString(conn, "GET none:big\r\n")
+	must(t, err)
+	waitFor(t, func() bool { return r.metric("rekey_proxy_bytes_total", "request") > 0 })
+	ended := make(chan error)
+	go func() { ended <- r.end(20 * time.Second) }()
+	waitFor(t, func() bool { // nobody is taken any more
+		other, err := net.Dial("tcp", r.addr)
+		if err == nil {
+			_ = other.Close() // it was only to see
+		}
+		return err != nil
+	})
+	_, err = io.WriteString(conn, "PING\r\n")
+	must(t, err)
+	got, err := io.ReadAll(conn)
+	if err != nil || len(got) != size+len("$1048576\r\n\r\n") {
+		t.Errorf("%d bytes, %v, want the whole reply and the end", len(got), err)
+	}
+	must(t, conn.Close())
+	must(t, <-ended)
+}

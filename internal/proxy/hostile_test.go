@@ -74,6 +74,10 @@ func TestNeverReads(t *testing.T) {
 	}
 	left(t, r, "slow", 1)
 	<-sent
+	// A chunk is taken whole, behind which nothing more is read.
+	if got := r.metric("rekey_proxy_bytes_total", "request"); got > 12*4096+2*64<<10 {
+		t.Errorf("%v bytes were read of a client that takes no reply", got)
+	}
 	check()
 }
 
