@@ -90,3 +90,86 @@ func TestBrokenConnectionIsClosedOnTheServer(t *testing.T) {
 		}
 	}
 }
+
+// TestRightLostInTheMiddle ends the sweep with what to do, and it goes on when the right is back.
+func TestRightLostInTheMiddle(t *testing.T) {
+	server := redistest.Shared(t)
+	admin := server.Client()
+	seedKeys(t, admin, "thing:", 2000)
+	do(t, admin, "ACL", "SETUSER", "sweeper", "reset", "on", ">pw", "~*", "+@all")
+	t.Cleanup(func() { do(t, admin, "ACL", "DELUSER", "sweeper") })
+	o := sweep.Options{
+		Client: server.Client(func(o *redis.Options) { o.Username, o.Password = "sweeper", "pw" }), Plan: parse(t, testPlan),
+		Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, Page: 50, Patience: time.Minute,
+	}
+	pages := 0
+	o.OnProgress = func(sweep.Progress) {
+		if pages++; pages == 10 {
+			do(t, admin, "ACL", "SETUSER", "sweeper", "-copy")
+		}
+	}
+	first := refused(t, o, "COPY", "NOPERM", "rekey plan --acl")
+	do(t, admin, "ACL", "SETUSER", "sweeper", "+copy")
+	o.OnProgress = nil
+	r := run(t, o)
+	mustHold(t, r, phase.Copied)
+	if r.Verdict.Resumed != 1 || first.Changed == 0 || r.Changed != 2000 {
+		t.Errorf("got resumed %d, %d copied of 2000, %d of them before", r.Verdict.Resumed, r.Changed, first.Changed)
+	}
+}
+
+// TestFailoverInTheMiddle: on the replica that was promoted the sweep begins anew, whatever it had done on the old primary.
+func TestFailoverInTheMiddle(t *testing.T) {
+	primary := redistest.Start(t)
+	replica := primary.Replica()
+	client := primary.Client()
+	seedKeys(t, client, "thing:", 2000)
+	o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, Page: 50, Mark: "epoch/1/1"}
+	interrupt(t, o, 10)
+	redistest.WaitFor(t, 20*time.Second, func() bool {
+		return replica.Client().Exists(t.Context(), recordKey).Val() == 1
+	})
+	primary.Kill()
+	o.Client = replica.Client()
+	do(t, o.Client, "REPLICAOF", "NO", "ONE")
+	r := run(t, o)
+	mustHold(t, r, phase.Copied)
+	if r.Verdict.Resumed != 0 || !noted(r, "begins anew") || r.Matched < 2000 {
+		t.Errorf("got resumed %d, %d keys, notes %q", r.Verdict.Resumed, r.Matched, r.Notes)
+	}
+}
+
+// TestSmallAndOddKeyspaces: nothing, one key, and a name of 500 bytes with newlines.
+func TestSmallAndOddKeyspaces(t *testing.T) {
+	client := redistest.Shared(t).Client()
+	long := strings.Repeat("a\nb\r\n{*}", 61) + "end\n"
+	for _, ids := range [][]string{nil, {"one"}, {long}} {
+		do(t, client, "FLUSHALL")
+		for _, id := range ids {
+			do(t, client, "SET", "thing:"+id, "v")
+		}
+		o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Execute: true, Throttled: true}
+		for _, job := range []struct {
+			kind    sweep.Kind
+			phase   phase.Phase
+			gate    phase.Gate
+			changes bool
+		}{
+			{sweep.Purge, phase.Guard, phase.NoTarget, false}, {sweep.Backfill, phase.Dual, phase.Copied, true},
+			{sweep.Verify, phase.Dual, phase.Verified, false}, {sweep.Reverse, phase.Dual, phase.Reversed, true},
+			{sweep.Cleanup, phase.Sealed, phase.NoLegacy, true},
+		} {
+			o.Kind, o.Phase, o.Repair = job.kind, job.phase, false
+			r := run(t, o)
+			mustHold(t, r, job.gate)
+			if want := int64(len(ids)); job.changes && r.Changed != want {
+				t.Errorf("%v of %d keys changed %d", job.kind, want, r.Changed)
+			}
+		}
+		for _, id := range ids {
+			if client.Get(t.Context(), target("thing:"+id)).Val() != "v" || client.Exists(t.Context(), "thing:"+id).Val() != 0 {
+				t.Errorf("the key %.20q is not where it should be", id)
+			}
+		}
+	}
+}

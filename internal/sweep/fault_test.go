@@ -47,11 +47,12 @@ func TestUserWithoutARight(t *testing.T) {
 		{sweep.Backfill, "things", phase.Dual, "copy", "COPY"}, {sweep.Reverse, "things", phase.Dual, "copy", "COPY"}, {sweep.Purge, "things", phase.Guard, "unlink", "UNLINK"},
 		{sweep.Cleanup, "things", phase.Sealed, "unlink", "UNLINK"}, {sweep.Relocate, "limits", phase.Move, "renamenx", "RENAMENX"}, {sweep.Verify, "things", phase.Dual, "dump", "DUMP"},
 		{sweep.Verify, "things", phase.Dual, "memory|usage", "MEMORY USAGE"}, {sweep.Verify, "things", phase.Dual, "scan", "SCAN"},
+		{sweep.Verify, "things", phase.Dual, "getrange", "GETRANGE"},
 	} {
 		t.Run(c.kind.String()+" without "+c.without, func(t *testing.T) {
 			do(t, client, "FLUSHALL")
 			for _, name := range []string{"thing:1", target("thing:1"), "limit:1"} {
-				do(t, client, "SET", name, "v")
+				do(t, client, "RPUSH", name, "v")
 			}
 			do(t, client, "ACL", "SETUSER", "sweeper", "reset", "on", ">pw", "~*", "+@all", "-"+c.without)
 			defer do(t, client, "ACL", "DELUSER", "sweeper")

@@ -13,6 +13,7 @@ import (
 // verify compares the two names of every key: type, value and expiry time, to the millisecond unless a tolerance is given.
 // It changes nothing, so the only question is whether what it reports is so, while writers write:
 //
+//   - Before that, short strings that are plainly equal are settled ([verify.settleShort]).
 //   - First look, a page at a time: DUMP and PEXPIRETIME of both names. What is equal is equal. DUMP tells equal values
 //     apart (members of a hashtable in another order, another encoding), so where it differs the values are read whole and
 //     compared by what the type means. The two names are not read at one moment here: a write between the two
@@ -30,6 +31,7 @@ type verify struct {
 	traits traits
 
 	sampling sampling
+	long     int // so many pages take the long way yet
 }
 
 // expectation is what a phase makes of a key with only one name, and of one with two.
@@ -183,7 +185,10 @@ func (j *verify) orphans(ctx context.Context, l *link, keys []key) error {
 
 // compare is the first look at a page, and the second at what differs in it.
 func (j *verify) compare(ctx context.Context, l *link, keys []key) error {
-	keys = j.sampled(keys)
+	keys, err := j.settleShort(ctx, l, j.sampled(keys))
+	if err != nil {
+		return err
+	}
 	small, doubtful, err := j.measure(ctx, l, keys)
 	if err != nil {
 		return err
