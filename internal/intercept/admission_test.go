@@ -1,10 +1,15 @@
 package intercept_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey/internal/intercept"
 	"github.com/classwaves/rekey/internal/redistest"
@@ -54,5 +59,36 @@ func TestAdmissionRefused(t *testing.T) {
 	}
 	if got := server.Conn().Do("EXISTS", "a:1").Int; got != 0 {
 		t.Error("the command ran all the same")
+	}
+}
+
+// TestRefusedConnectionIsGivenUp: what refused a connection may itself be a server's reply, such as LOADING
+// behind a restart. A client that finds a reply in the error of a Write takes the connection for a sound one
+// (go-redis does), and would keep for ever what carries no command any more.
+func TestRefusedConnectionIsGivenUp(t *testing.T) {
+	server := redistest.Shared(t)
+	rules := testRules(t)
+	setPhases(rules, phase.Guard, phase.Guard)
+	loading := server.Client().Do(t.Context(), "NOSUCH").Err()
+	if reply := redis.Error(nil); !errors.As(loading, &reply) {
+		t.Fatalf("%v is no reply", loading)
+	}
+	refusals := 0
+	client := server.Client(func(o *redis.Options) {
+		o.PoolSize, o.MaxRetries = 1, -1
+		o.Dialer = func(context.Context, string, string) (net.Conn, error) {
+			return intercept.NewConn(server.Dial(), rules, intercept.Hooks{Admit: func(int64) error {
+				if refusals++; refusals == 1 {
+					return fmt.Errorf("rekey: lease lost: %w", loading)
+				}
+				return nil
+			}}), nil
+		}
+	})
+	if err := client.Set(t.Context(), "a:1", "x", 0).Err(); err == nil || !strings.Contains(err.Error(), "rekey: lease lost") {
+		t.Fatalf("on a connection that is refused: %v", err)
+	}
+	if err := client.Set(t.Context(), "a:1", "x", 0).Err(); err != nil {
+		t.Errorf("on the next connection: %v", err)
 	}
 }

@@ -215,7 +215,7 @@ var errEnded = errors.New("rekey: the connection was ended")
 func (c *Conn) fail(err error) {
 	c.mu.Lock()
 	if c.err == nil {
-		c.err = fmt.Errorf("%w: %w", errEnded, err)
+		c.err = &endError{fmt.Errorf("%w: %w", errEnded, err)}
 	}
 	c.room.Broadcast()
 	c.mu.Unlock()
@@ -430,7 +430,7 @@ func (c *Conn) Abandon(version uint64) {
 func (c *Conn) Cut(reason error) {
 	c.mu.Lock()
 	if c.err == nil {
-		c.err = reason
+		c.err = &endError{reason}
 	}
 	c.mu.Unlock()
 	_ = c.Close() // the reason is what its user is told
