@@ -136,10 +136,10 @@ func (c *Controller) noteReached(ctx context.Context, s *snapshot, rule int) err
 
 // replicated waits until the connected replicas have all that was written so far: the last step, and what its
 // sweeps did. Otherwise a failover would turn it back.
-func (c *Controller) replicated(ctx context.Context) error {
-	until := time.Now().Add(c.Patience)
+func (w *walker) replicated(ctx context.Context) error {
+	until := time.Now().Add(w.Patience)
 	for {
-		have, want, err := c.wait(ctx)
+		have, want, err := w.wait(ctx)
 		if err != nil || have >= want {
 			return err
 		}
@@ -148,8 +148,8 @@ func (c *Controller) replicated(ctx context.Context) error {
 		if !time.Now().Before(until) {
 			return blockedError{b}
 		}
-		c.tell(Event{Kind: Waiting, Blockers: []Blocker{b}})
-		if err := pause(ctx, c.Poll); err != nil {
+		w.tell(Event{Kind: Waiting, Rule: w.goal.Rule, Blockers: []Blocker{b}})
+		if err := pause(ctx, w.Poll); err != nil {
 			return err
 		}
 	}
