@@ -42,6 +42,10 @@ func (s *snapshot) reached(k fleet.Keys, rule string, target fleet.Target) (time
 	return time.UnixMicro(r.At), true
 }
 
+// verifiedFor is how long a verify counts. What it found equal stays so by the protocol, which is what it is to check: a
+// program outside rekey may write at any time.
+const verifiedFor = 24 * time.Hour
+
 // gateRules are what a gate is judged by.
 type gateRules struct {
 	plan *plan.Plan
@@ -82,6 +86,8 @@ func (g gateRules) proven(s *snapshot, rule int, target fleet.Target, gate phase
 		return false, "the fleet was not seen to reach " + target.Phase.String()
 	case !v.Started.After(since):
 		return false, fmt.Sprintf("the last %s began before the whole fleet had reached %s", gate.Sweep(), target.Phase)
+	case gate == phase.Verified && time.UnixMicro(s.now).Sub(v.Ended) > verifiedFor:
+		return false, fmt.Sprintf("the last %s ended more than %v ago", gate.Sweep(), verifiedFor)
 	case v.RunID != s.server.runID || v.ReplicationID != s.server.replicationID:
 		return false, fmt.Sprintf("since the last %s there was a restart or a failover", gate.Sweep())
 	}
