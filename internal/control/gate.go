@@ -104,8 +104,8 @@ func (g gateRules) quiet(s *snapshot, rule int, target fleet.Target) (bool, stri
 	if !ok || r.Epoch != target.Epoch || r.Mark != target.Mark {
 		return false, fmt.Sprintf("the soak of %v has not begun", g.soak)
 	}
-	if who := s.noisy(name, r.Fallbacks); who != "" {
-		return false, who + " has read a legacy key since the soak began"
+	if noise, _ := s.noise(name, r.Fallbacks); noise != "" {
+		return false, noise
 	}
 	until := r.At + g.soak.Microseconds()
 	if s.now < until {
@@ -120,15 +120,28 @@ func (g gateRules) quiet(s *snapshot, rule int, target fleet.Target) (bool, stri
 	return true, ""
 }
 
-// noisy names a live instance that has counted a fallback since a soak began.
-func (s *snapshot) noisy(rule string, before map[string]uint64) string {
+// noise says why the soak that began with these counts has to begin anew, and what to do if that goes on: a live
+// instance has counted a fallback, or one is gone, and with it what it had counted since its last renewal.
+func (s *snapshot) noise(rule string, before map[string]uint64) (why, try string) {
+	live := make(map[string]bool, len(s.instances))
 	for i := range s.instances {
 		one := &s.instances[i]
-		if !one.Lost(s.now) && one.Rules[rule].Fallbacks != before[one.ID] {
-			return title(one)
+		if one.Lost(s.now) {
+			continue
+		}
+		live[one.ID] = true
+		if one.Rules[rule].Fallbacks != before[one.ID] {
+			return title(one) + " has read a legacy key since the soak began",
+				"no instance should write a legacy key alone: look for strangers with rekey audit --monitor 10s"
 		}
 	}
-	return ""
+	for id := range before {
+		if !live[id] {
+			return "an instance has gone since the soak began, and nobody knows what it read last",
+				"soak while no instance is restarted, or for a shorter time with --soak"
+		}
+	}
+	return "", ""
 }
 
 // fallbacks are what the instances have counted.

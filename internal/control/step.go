@@ -163,10 +163,9 @@ func (w *walker) soak(ctx context.Context, s *snapshot, target fleet.Target) (bo
 			return true, nil
 		}
 		r, begun := readRecord[quietRecord](s, key)
-		if who := s.noisy(w.goal.Rule, r.Fallbacks); !begun || r.Epoch != target.Epoch || r.Mark != target.Mark || who != "" {
-			if begun && who != "" && time.Since(w.soaking) > 2*w.gate.soak+max(w.Patience, 0) {
-				return false, blockedError{gateBlocker(phase.Quiet.String(), true,
-					who+" goes on reading legacy keys, which no instance should write alone; look for strangers with rekey audit --monitor 10s")}
+		if noise, try := s.noise(w.goal.Rule, r.Fallbacks); !begun || r.Epoch != target.Epoch || r.Mark != target.Mark || noise != "" {
+			if begun && noise != "" && time.Since(w.soaking) > 2*w.gate.soak+max(w.Patience, 0) {
+				return false, blockedError{gateBlocker(phase.Quiet.String(), true, "the soak does not come to its end: "+noise+"; "+try)}
 			}
 			if err := w.put(ctx, "soak", key, quietRecord{Epoch: target.Epoch, Mark: target.Mark, Fallbacks: s.fallbacks(w.goal.Rule)}); err != nil {
 				return false, err

@@ -1,0 +1,123 @@
+package control_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/classwaves/rekey/internal/control"
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/phase"
+)
+
+// counts reports a number of fallbacks with the next renewal, and waits for that.
+func (s *sim) counts(rule string, fallbacks uint64) {
+	s.mu.Lock()
+	state := s.self.Rules[rule]
+	state.Fallbacks = fallbacks
+	s.self.Rules[rule] = state
+	s.mu.Unlock()
+	s.renew(context.Background())
+}
+
+// goes ends it in order: its record goes with it, and with that what it had counted.
+func (s *sim) goes() {
+	s.w.t.Helper()
+	s.kill()
+	if err := s.w.store.Leave(context.Background(), s.id); err != nil {
+		s.w.t.Fatal(err)
+	}
+}
+
+// soaked is when the soak of a rule that is under way began, by the server's clock; 0: it has not begun.
+func (w *world) soaked(rule string) (micros int64) {
+	var record struct{ At int64 }
+	text := w.client.Get(context.Background(), w.store.Keys().Sweep("quiet", rule)).Val()
+	_ = json.Unmarshal([]byte(text), &record) // "" is no soak
+	return record.At
+}
+
+// A soak begins anew with each fallback, whichever instance has it, and where one is gone, or counts from 0
+// again, so that nobody knows what it read last.
+func TestAFallbackBeginsTheSoakAnew(t *testing.T) {
+	w := newWorld(t, testPlan)
+	w.fill(5)
+	a, b := w.join("a"), w.join("b")
+	a.counts("sessions", 7) // of before
+	w.run(phase.Dual, "sessions")
+	o := w.options()
+	o.Soak = time.Hour
+	c := w.open(o)
+	ctx, interrupt := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx, []string{"sessions"}, phase.Settled) }()
+	began := int64(0)
+	for _, happens := range []struct {
+		what string
+		do   func()
+	}{
+		{"the walk comes to its soak", func() {}},
+		{"a falls back", func() { a.counts("sessions", 8) }},
+		{"b falls back", func() { b.counts("sessions", 1) }},
+		{"b counts from 0 again", func() { b.counts("sessions", 0) }},
+		{"b is gone", b.goes},
+		{"one comes and falls back", func() { w.join("c").counts("sessions", 1) }},
+	} {
+		happens.do()
+		anew := func() bool { return w.soaked("sessions") > began }
+		redistest.WaitFor(t, within, func() bool { return anew() || len(ended) > 0 })
+		if !anew() {
+			t.Fatalf("%s: the walk ended, with %v, in %v", happens.what, <-ended, w.phase("sessions"))
+		}
+		began = w.soaked("sessions")
+	}
+	// A fallback of another rule is none of this one.
+	a.counts("limits", 1)
+	w.join("d")
+	interrupt()
+	if err := <-ended; !errors.Is(err, context.Canceled) || w.phase("sessions") != phase.Dual {
+		t.Errorf("got %v in %v, want that it was interrupted in dual", err, w.phase("sessions"))
+	}
+	if got := w.soaked("sessions"); got != began {
+		t.Errorf("what is no fallback of sessions began the soak anew")
+	}
+}
+
+// When nobody has fallen back for the soak time the walk goes on, and not before. Without a soak it goes on
+// beside any number of fallbacks, so it is the soak that holds it.
+func TestTheSoakTime(t *testing.T) {
+	const soak = 300 * time.Millisecond
+	for _, c := range []struct {
+		name string
+		soak time.Duration
+	}{{"a soak", soak}, {"none", -1}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, testPlan)
+			w.fill(5)
+			w.join("a")
+			noisy := w.join("b")
+			w.run(phase.Dual, "sessions")
+			o := w.options()
+			o.Soak = c.soak
+			var last, quiet time.Time // of the server
+			o.Progress = func(e control.Event) {
+				switch {
+				case e.Kind == control.Soaking && quiet.IsZero() && last.IsZero(), e.Kind == control.Proven && c.soak < 0:
+					last = w.client.Time(context.Background()).Val()
+					noisy.counts("sessions", uint64(last.UnixMicro()))
+				case e.Kind == control.Stepped:
+					quiet = w.client.Time(context.Background()).Val()
+				}
+			}
+			w.runWith(o, phase.Settled, "sessions")
+			if last.IsZero() || quiet.IsZero() {
+				t.Fatalf("fell back at %v, stepped at %v", last, quiet)
+			}
+			if quiet.Sub(last) < c.soak {
+				t.Errorf("the step came %v after a fallback, want %v at least", quiet.Sub(last), c.soak)
+			}
+		})
+	}
+}
