@@ -19,9 +19,7 @@ func findingsOf(p *plan.Plan, s *control.Status) []statusFinding {
 	out = append(out, otherPlan(p, s)...)
 	switch {
 	case s.Empty:
-		out = append(out, statusFinding{levelWarning,
-			fmt.Sprintf("there is no fleet of environment %s here: no process has joined, and nothing is recorded under %s", p.Environment, p.ControlPrefix()),
-			"open the application with rekey.WithFleet; where no process uses the keys, rekey run --no-instances"})
+		out = append(out, noFleet(p))
 	case len(s.Instances) == 0:
 		out = append(out, statusFinding{levelWarning, "every process that had joined has left", "start the application; where no process uses the keys, rekey run --no-instances"})
 	}
@@ -36,6 +34,13 @@ func findingsOf(p *plan.Plan, s *control.Status) []statusFinding {
 		return strings.Compare(a.Level, b.Level) // unsafe, warning
 	})
 	return out
+}
+
+// noFleet is what there is to say of an environment that no process was ever in.
+func noFleet(p *plan.Plan) statusFinding {
+	return statusFinding{levelWarning,
+		fmt.Sprintf("there is no fleet of environment %s here: no process has joined, and nothing is recorded under %s", p.Environment, p.ControlPrefix()),
+		"open the application with rekey.WithFleet; where no process uses the keys, rekey run --no-instances"}
 }
 
 // lostRecords: instances have reached what no record tells of.

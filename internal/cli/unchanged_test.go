@@ -29,6 +29,8 @@ func TestNothingIsChanged(t *testing.T) {
 		{exitDone, "run --dry-run --no-instances", "Nothing was changed."},
 		{exitDone, "advance --all --dry-run --no-instances", "Nothing was changed."},
 		{exitDone, "rollback --dry-run --no-instances", "Nothing was changed."},
+		{exitGate, "run --yes --env other", "there is no fleet of environment other here"},
+		{exitGate, "advance --all --env other", "there is no fleet of environment other here"},
 		{exitUsage, "run --yes --env other --no-instances", "--no-instances wants the plan's own environment"},
 	} {
 		run := runCLI(t, nil, append(strings.Fields(c.args), "-f", w.path, "--redis", w.server.URL())...)

@@ -350,7 +350,7 @@ func TestDeadInstance(t *testing.T) {
 func TestNoInstances(t *testing.T) {
 	w := newWalked(t, 0)
 	run := w.run(exitGate, "run", "--yes")
-	if !strings.Contains(run.stderr, "there is no instance in the fleet") || !strings.Contains(run.stderr, "--no-instances") {
+	if !strings.Contains(run.stderr, "there is no fleet of environment prod") || !strings.Contains(run.stderr, "--no-instances") {
 		t.Errorf("got %s", run.stderr)
 	}
 	w.run(exitDone, "run", "--yes", "--no-instances")
