@@ -14,6 +14,7 @@ import (
 	"github.com/classwaves/rekey"
 	"github.com/classwaves/rekey/classwaves"
 	"github.com/classwaves/rekey/classwaves/database/databasetest"
+	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
 )
@@ -308,7 +309,11 @@ func TestARequestIsNotWaitedForWithoutEnd(t *testing.T) {
 	}
 	// The limits count it before its body is waited for.
 	client := redis.Client()
-	redistest.WaitFor(t, 30*time.Second, func() bool { return client.Exists(t.Context(), "rl:auth:127.0.0.1").Val() == 1 })
+	counter, err := keys.RateLimit("auth", "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	redistest.WaitFor(t, 30*time.Second, func() bool { return client.Exists(t.Context(), counter).Val() == 1 })
 	if err := a.Close(); err == nil || !strings.Contains(err.Error(), "cut off") {
 		t.Errorf("got %v", err)
 	}

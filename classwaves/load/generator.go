@@ -48,7 +48,7 @@ func (g *Generator) Run(ctx context.Context) (Report, error) {
 	if !first {
 		return Report{}, errors.New("load: a Generator is used once")
 	}
-	g.record.began = time.Now()
+	g.record.begin()
 	stop, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if g.c.Duration > 0 {

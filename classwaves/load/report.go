@@ -89,9 +89,8 @@ func shown(us int64) string {
 
 // record is the report while it is made.
 type record struct {
-	began time.Time
-
 	mu         sync.Mutex
+	began      time.Time
 	ops        map[string]*histogram
 	violations map[Kind]uint64
 	examples   []Example
@@ -116,12 +115,19 @@ func (r *record) done(op string, took time.Duration) {
 
 // violate counts a violation. What says is in words only: no identifier.
 func (r *record) violate(kind Kind, format string, args ...any) {
-	at := time.Since(r.began)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	at := time.Since(r.began)
 	if r.violations[kind]++; r.violations[kind] <= examplesPerKind {
 		r.examples = append(r.examples, Example{kind, at.Round(time.Millisecond).String(), fmt.Sprintf(format, args...)})
 	}
+}
+
+// begin dates the play: what was made before it is not its time.
+func (r *record) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.began = time.Now()
 }
 
 // count changes the plain counts.
