@@ -36,9 +36,6 @@ func walkUnderLoad(t *testing.T, s phase.Strategy, connect func(testing.TB, *rek
 	l := newLoad(t, server, s, connect)
 	walkUpAndDown(t, l)
 	l.finish(t)
-	if n := l.ops.Load(); n < 1000 {
-		t.Errorf("%d operations while the phases changed, want a load", n)
-	}
 	t.Logf("%d operations, %d optimistic transactions of %d tried", l.ops.Load(), l.committed.Load(), l.tried.Load())
 }
 
