@@ -160,14 +160,14 @@ func (a *app) walk(ctx context.Context, p *plan.Plan, w walkCommand) error {
 	if w.dryRun {
 		return a.dryRun(w, walks)
 	}
+	if err := a.confirm(ctx, f, w, walks); err != nil {
+		return err
+	}
 	if now.Empty && !w.noInstances {
 		// A controller begins with records of its own, and records of an environment that nobody is in hold up the
 		// walks of those who share the database.
 		none := noFleet(p)
 		return &failure{code: exitGate, err: errors.New(none.Text), try: none.Try}
-	}
-	if err := a.confirm(ctx, f, w, walks); err != nil {
-		return err
 	}
 	c, err := control.Open(ctx, p, o)
 	if err != nil {
