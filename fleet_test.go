@@ -423,8 +423,11 @@ func TestDocumentedRights(t *testing.T) {
 	}
 	f.must(rdb.Close())
 	f.must(r.Close())
-	if log := f.bare.Do(ctx, "ACL", "LOG").Val().([]any); len(log) > 0 {
-		t.Errorf("the server has refused %v", log)
+	for _, entry := range f.bare.Do(ctx, "ACL", "LOG").Val().([]any) {
+		// Its name and version are go-redis's own word, which newer servers ask a right for. It does without.
+		if refused := fmt.Sprint(entry); !strings.Contains(refused, "object:client|setinfo") {
+			t.Errorf("the server has refused %s", refused)
+		}
 	}
 }
 
