@@ -1,6 +1,7 @@
 package accesscode_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func BenchmarkCreateRelease(b *testing.B) {
 			},
 			func() error {
 				code, back := "bare:code:"+of, "bare:session:"+of
-				if err := rdb.Get(ctx, back).Err(); err != redis.Nil { //nolint:errorlint // it is that very value
+				if err := rdb.Get(ctx, back).Err(); !errors.Is(err, redis.Nil) {
 					return err
 				}
 				if err := rdb.SetArgs(ctx, code, of, redis.SetArgs{Mode: "NX", TTL: time.Minute}).Err(); err != nil {

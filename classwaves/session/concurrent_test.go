@@ -201,7 +201,10 @@ type plainStore struct{ rdb *redis.Client }
 
 func (p plainStore) Find(token string) ([]byte, bool, error) {
 	b, err := p.rdb.Get(context.Background(), token).Bytes()
-	return b, err == nil, nil //nolint:nilerr // absent
+	if errors.Is(err, redis.Nil) {
+		return nil, false, nil
+	}
+	return b, err == nil, err
 }
 func (p plainStore) Delete(token string) error { return p.rdb.Del(context.Background(), token).Err() }
 func (p plainStore) Commit(token string, b []byte, expiry time.Time) error {

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -258,7 +259,7 @@ func TestIdentifiersThatNoKeyCanHold(t *testing.T) {
 			t.Errorf("log-out everywhere: %v", err)
 		}
 	})).ServeHTTP(httptest.NewRecorder(), r)
-	if _, err := p.sessions.Authenticate(t.Context()); err != session.ErrMiddleware { //nolint:errorlint // the value itself
+	if _, err := p.sessions.Authenticate(t.Context()); !errors.Is(err, session.ErrMiddleware) {
 		t.Errorf("without the middleware: %v", err)
 	}
 }

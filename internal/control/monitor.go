@@ -59,8 +59,8 @@ func listen(ctx context.Context, store *fleet.Store, p *plan.Plan, seen *census,
 	in := bufio.NewReaderSize(conn, longLine)
 	for {
 		slice, err := in.ReadSlice('\n')
-		line := string(slice)            // the slice is of the reader's buffer
-		for err == bufio.ErrBufferFull { //nolint:errorlint // bufio gives it as it is
+		line := string(slice) // the slice is of the reader's buffer
+		for errors.Is(err, bufio.ErrBufferFull) {
 			_, err = in.ReadSlice('\n') // the rest of a long value
 		}
 		switch {
