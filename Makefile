@@ -37,7 +37,7 @@ SERVERS     := .servers/valkey-8/valkey-server .servers/redis-8/redis-server
 
 .DEFAULT_GOAL := help
 .PHONY: help build fmt vet lint vuln test test-unit test-integration-cache test-integration-cache-ws \
-	test-all test-servers test-tags test-chaos test-deb long bench fuzz servers redis postgres chromium node languages demo clean
+	test-all test-servers test-tags test-chaos test-deb long bench bench-proxy fuzz servers redis nutcracker postgres chromium node languages demo clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-28s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,8 +97,11 @@ long: redis ## by hand, hours: tests again and again, those with the tag long, l
 	REKEY_CHAOS_SECONDS=300 go test $(RACE) -count=1 -v -timeout=60m ./internal/chaostest
 	scripts/fuzz 10m
 
-bench: redis ## all benchmarks
+bench: redis nutcracker ## all benchmarks
 	go test -run='^$$' -bench=. -benchmem ./...
+
+bench-proxy: redis nutcracker ## redis-benchmark through the proxy, beside the server and nutcracker, as one table
+	go test -count=1 -run='^$$' -bench='^BenchmarkProxy$$' ./internal/bench
 
 fuzz: ## every fuzzer for FUZZTIME (30s)
 	scripts/fuzz $(FUZZTIME)
@@ -108,6 +111,9 @@ servers: ## fetch Valkey 8.0 and Redis 8.0 to .servers/, without installing them
 
 redis: ## install redis-server if there is no server yet
 	@scripts/install-redis
+
+nutcracker: ## install nutcracker for the benchmarks if it is missing
+	@scripts/install-nutcracker
 
 postgres: ## install PostgreSQL if there is none yet
 	@scripts/install-postgres

@@ -1,9 +1,11 @@
-// Package bench measures what rekey costs: throughput and p99 of commands through the
-// Dialer, as ratios to a bare go-redis in the same run.
+// Package bench measures what rekey costs, as ratios to the same work without it in the same run:
+// commands through the Dialer beside a bare go-redis, and redis-benchmark through the proxy beside the
+// server itself and beside nutcracker.
 //
 // Every figure is the median over interleaved rounds of the ratio inside the round, with
 // the interval that holds the true median with at least 95 %: absolute figures drift by a
 // third on a shared machine, ratios taken side by side do not.
 //
 //	go test -run '^$' -bench BenchmarkDialer ./internal/bench
+//	make bench-proxy
 package bench
