@@ -49,7 +49,7 @@ var allowed = []struct {
 			"or a read of several keys moved one. EXEC answers nil then, and the test sends the transaction again, as an application would"},
 	{betweenWatchAndMulti, asFromLua,
 		"a read of two names goes through a script there, since an EXEC would end the watch, or be refused: Lua's tables have no order, " +
-			"hold a key once and no null as its value, it prints doubles of RESP3 its own way, and has one null for all"},
+			"hold a key once, it prints doubles of RESP3 its own way, and has one null for all"},
 	{"vinfo vlinks vemb vsim", sameShape,
 		"random picks: the graph of a vector set is built with random numbers"},
 }

@@ -56,6 +56,17 @@ var found = []struct{ what, lines string }{
 		1> zmscore a:z1 nm m1 nm
 		1> geopos a:g2 palermo nowhere
 		1> geohash a:g1 palermo nowhere`},
+	{"what is not known of a group between WATCH and MULTI", `
+		0> xgroup create a:x2 g1 0 mkstream
+		0> xgroup createconsumer a:x2 g1 c1
+		1> watch a:s1
+		1> xpending a:x2 g1
+		1> xinfo groups a:x2
+		1> xinfo consumers a:x2 g1
+		1> xinfo stream a:x2
+		1> xinfo stream a:x2 full
+		1> xinfo stream a:x1 full
+		1> xinfo groups a:none`},
 }
 
 func TestFound(t *testing.T) {

@@ -20,16 +20,27 @@ var ErrNestedScript = errors.New("rekey: a script or function needs lines beside
 // to the client as the server would have. ARGV[1] is the protocol, ARGV[2] the
 // number of elements of an array that may hold nulls. Replies are taken as RESP3,
 // where doubles, maps and sets have tables of their own, and given back with the
-// switch at 2, where false is a null also inside an array. XREADGROUP has nulls deep
-// inside, for entries that were deleted, so its map is made here.
-const scriptCall = `local function c(a)
-local group=ARGV[1]=='3' and string.lower(a[1])=='xreadgroup'
-if ARGV[1]=='3' and not group then redis.setresp(3) end
+// switch at 2, where false is a null also inside an array. Three commands have nulls
+// where their number does not tell, and RESP3's would end the array or take the name
+// out of the map: XREADGROUP for entries that were deleted, XPENDING and XINFO for what
+// is not known of a group. Their replies are taken as RESP2, and the maps made here.
+const scriptCall = `local function m(r) local t={}
+for i=1,#r,2 do local v=r[i+1]
+if type(v)=='table' and (r[i]=='groups' or r[i]=='consumers') then for j=1,#v do v[j]=m(v[j]) end end
+t[r[i]]=v end
+return {map=t} end
+local function c(a)
+local name=string.lower(a[1])
+local flat=ARGV[1]=='3' and (name=='xreadgroup' or name=='xpending' or name=='xinfo')
+if ARGV[1]=='3' and not flat then redis.setresp(3) end
 local r=redis.pcall(unpack(a))
 redis.setresp(2)
 if r==nil then r=false end
-if group and type(r)=='table' and not r.err then
-local m={} for i=1,#r do m[r[i][1]]=r[i][2] end return {map=m} end
+if flat and type(r)=='table' and not r.err then
+if name=='xreadgroup' then local t={} for i=1,#r do t[r[i][1]]=r[i][2] end return {map=t} end
+if name=='xinfo' and string.lower(a[2])=='stream' then return m(r) end
+if name=='xinfo' then for i=1,#r do r[i]=m(r[i]) end end
+return r end
 if type(r)=='table' and not r.err then for i=1,tonumber(ARGV[2]) do if r[i]==nil then r[i]=false end end end
 return r end
 `
