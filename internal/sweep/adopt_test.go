@@ -168,6 +168,7 @@ func TestAdoptRefusals(t *testing.T) {
 
 // Replicas have it before it is done, or a note says that they do not.
 func TestAdoptWaitsForReplicas(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	replica := server.Replica()
 	c := server.Client()

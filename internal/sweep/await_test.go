@@ -41,6 +41,7 @@ func disturb(t *testing.T, client *redis.Client, harm, mend func(), reason strin
 
 // TestBusyServerIsWaitedFor, and the sweep goes on from where it was.
 func TestBusyServerIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("lua-time-limit 10"))
 	client := server.Client()
 	seedKeys(t, client, "thing:", 2000)
@@ -55,6 +56,7 @@ func TestBusyServerIsWaitedFor(t *testing.T) {
 
 // TestRestartedServerIsWaitedFor: its cursors are void, so the sweep begins anew and says so.
 func TestRestartedServerIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))
 	client := server.Client()
 	seedKeys(t, client, "thing:", 2000)
@@ -66,6 +68,7 @@ func TestRestartedServerIsWaitedFor(t *testing.T) {
 
 // TestBrokenConnectionIsClosedOnTheServer: what it had under way cannot outlive the sweep that goes on.
 func TestBrokenConnectionIsClosedOnTheServer(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client()
 	seedKeys(t, client, "thing:", 2000)

@@ -103,6 +103,7 @@ func (c childSweep) killedAt(t testing.TB, client *redis.Client, after time.Dura
 // and delete the very keys, and started again each time. In the end its gate holds, nothing is lost, and verify finds no
 // difference.
 func TestKilledSweepsLoseNothing(t *testing.T) {
+	t.Parallel()
 	const still = 3000 // keys that nobody writes
 	same := func(name string) string { return name }
 	for _, c := range []struct {

@@ -24,6 +24,7 @@ func ptr[T any](v T) *T { return &v }
 
 // TestKnobsWhileASweepRuns: it pauses, goes on, and says why it sleeps.
 func TestKnobsWhileASweepRuns(t *testing.T) {
+	t.Parallel()
 	client := redistest.Shared(t).Client()
 	p := parse(t, testPlan)
 	seedKeys(t, client, "thing:", 3000)
@@ -66,6 +67,7 @@ func TestKnobsWhileASweepRuns(t *testing.T) {
 
 // TestThrottledSweepWaitsForRoom: copies are not made while the server is about to be full.
 func TestThrottledSweepWaitsForRoom(t *testing.T) {
+	t.Parallel()
 	client := redistest.Start(t, redistest.WithConfig("maxmemory-policy noeviction")).Client()
 	seedKeys(t, client, "thing:", 8000)
 	waited := false

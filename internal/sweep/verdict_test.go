@@ -138,6 +138,7 @@ func TestVerdictThatIsRemovedWhileItsSweepRuns(t *testing.T) {
 }
 
 func TestVerdictWaitsForReplicas(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	replica := server.Replica()
 	client := server.Client()
