@@ -60,15 +60,16 @@ func BenchmarkProxy(b *testing.B) {
 	}
 }
 
-// proxyRounds is how many rounds there are.
-func proxyRounds(b *testing.B) int {
-	text := os.Getenv("REKEY_BENCH_ROUNDS")
+// setting is a number that the environment may change.
+func setting(b *testing.B, name string, value int) int {
+	b.Helper()
+	text := os.Getenv(name)
 	if text == "" {
-		return rounds
+		return value
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		b.Fatalf("REKEY_BENCH_ROUNDS=%s is no number of rounds", text)
+		b.Fatalf("%s=%s is no number above 0", name, text)
 	}
 	return n
 }
@@ -87,7 +88,7 @@ func fill(b *testing.B, w way) {
 // proxyRows measures one command under one load, each way in each round, and prints a row for each way.
 func proxyRows(b *testing.B, serverPID int, ways []way, l load, command string) {
 	const direct, nutcracker = 0, 1
-	each := make([][]run, proxyRounds(b))
+	each := make([][]run, setting(b, "REKEY_BENCH_ROUNDS", rounds))
 	for _, w := range ways {
 		redisBenchmark(b, w, l, command) // connections and caches warm
 	}
