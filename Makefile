@@ -94,6 +94,7 @@ test-chaos: redis ## a fleet of processes under kill -9 for 30 seconds, and a fa
 long: redis ## by hand, hours: tests again and again, those with the tag long, long random ones, fuzzers for ten minutes each
 	go test $(RACE) -tags=long -count=10 -timeout=60m $(SERVER_PKGS)
 	REKEY_WALK_SECONDS=120 REKEY_DIFF_SECONDS=600 go test $(RACE) -tags=long -count=1 -timeout=60m ./internal/walktest ./internal/difftest ./classwaves/fleettest
+	REKEY_SWEEP_KILLS=50 REKEY_SWEEP_KEYS=1000000 go test $(RACE) -count=1 -v -timeout=60m -run='Killed|LittleMemory' ./internal/sweep
 	REKEY_CHAOS_SECONDS=300 go test $(RACE) -count=1 -v -timeout=60m ./internal/chaostest
 	scripts/fuzz 10m
 

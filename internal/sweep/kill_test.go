@@ -7,7 +7,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,6 +62,16 @@ func sweepAsChild(text string) int {
 	return 0
 }
 
+func (c childSweep) record() string { return "rekey:test:sweep:" + c.Kind.String() + ":" + c.Rule }
+
+// child is a process that sweeps.
+type child struct {
+	cmd    *exec.Cmd
+	exited <-chan struct{}
+	out    strings.Builder
+	said   strings.Builder
+}
+
 func (c childSweep) command(t testing.TB) *exec.Cmd {
 	t.Helper()
 	text, err := json.Marshal(c)
@@ -71,40 +83,109 @@ func (c childSweep) command(t testing.TB) *exec.Cmd {
 	return cmd
 }
 
-// killedAt starts the sweep and ends it with SIGKILL a while after it has begun; false where it was done before.
-func (c childSweep) killedAt(t testing.TB, client *redis.Client, after time.Duration) bool {
+func (c childSweep) start(t testing.TB) *child {
 	t.Helper()
-	key := "rekey:test:sweep:" + c.Kind.String() + ":" + c.Rule
-	before := client.Get(t.Context(), key).Val()
-	cmd := c.command(t)
-	if err := cmd.Start(); err != nil {
+	p := &child{cmd: c.command(t)}
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.said
+	var err error
+	if p.exited, err = redistest.Spawn(p.cmd); err != nil {
 		t.Fatal(err)
 	}
-	redistest.WaitFor(t, 20*time.Second, func() bool { return client.Get(t.Context(), key).Val() != before })
-	time.Sleep(after) // a random moment is what this is about
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	killed := cmd.Wait() != nil
-	if killed {
-		// Its lease would run out by itself.
-		var record map[string]any
-		if err := json.Unmarshal([]byte(client.Get(t.Context(), key).Val()), &record); err != nil {
-			t.Fatal(err)
-		}
-		record["until"] = 1
-		text, _ := json.Marshal(record) // it was just read
-		do(t, client, "SET", key, text)
-	}
-	return killed
+	return p
 }
 
-// TestKilledSweepsLoseNothing: a process that sweeps is killed at random moments beside writers that create, change, expire
-// and delete the very keys, and started again each time. In the end its gate holds, nothing is lost, and verify finds no
-// difference.
+// ended waits for the process, and fails the test where it ended with an error of its own.
+func (p *child) ended(t testing.TB) (killed bool) {
+	t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(time.Minute):
+		t.Fatal("the sweep does not end")
+	}
+	status := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if status.Signaled() && status.Signal() == syscall.SIGKILL {
+		return true
+	}
+	if !p.cmd.ProcessState.Success() {
+		t.Fatalf("the sweep: %v: %s", p.cmd.ProcessState, p.said.String())
+	}
+	return false
+}
+
+// moment is when a sweep is killed, by how far it has come: its record was written so many times, and then it has asked for
+// so many pages more. Where the page at work is by then nobody knows.
+type moment struct{ records, pages int }
+
+// killedAt starts the sweep and ends it with SIGKILL at the moment; false where it was done before.
+func (c childSweep) killedAt(t testing.TB, client *redis.Client, at moment) bool {
+	t.Helper()
+	sub := client.Subscribe(t.Context(), "__keyspace@0__:"+c.record())
+	defer sub.Close()
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	writes := sub.Channel()
+	p := c.start(t)
+	for running := true; running && at.records > 0; {
+		select {
+		case <-writes:
+			at.records--
+		case <-p.exited:
+			running = false
+		case <-time.After(time.Minute):
+			t.Fatal("the sweep does not go on")
+		}
+	}
+	pages := func() int64 { // nobody else scans
+		_, rest, _ := strings.Cut(client.Info(t.Context(), "commandstats").Val(), "cmdstat_scan:calls=")
+		text, _, _ := strings.Cut(rest, ",")
+		n, _ := strconv.ParseInt(text, 10, 64)
+		return n
+	}
+	until := pages() + int64(at.pages)
+	for running := true; running && pages() < until; {
+		select {
+		case <-p.exited:
+			running = false
+		default:
+		}
+	}
+	_ = p.cmd.Process.Kill() // it may have ended
+	if !p.ended(t) {
+		return false
+	}
+	// Its lease would run out by itself.
+	var record map[string]any
+	if err := json.Unmarshal([]byte(client.Get(t.Context(), c.record()).Val()), &record); err != nil {
+		t.Fatal(err)
+	}
+	record["until"] = 1
+	text, _ := json.Marshal(record) // it was just read
+	do(t, client, "SET", c.record(), text)
+	return true
+}
+
+// kills is how often each sweep is killed before it may end.
+func kills(t testing.TB) int {
+	t.Helper()
+	text := os.Getenv("REKEY_SWEEP_KILLS")
+	if text == "" {
+		return 2
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("REKEY_SWEEP_KILLS=%q is no number of kills", text)
+	}
+	return n
+}
+
+// TestKilledSweepsLoseNothing: a process that sweeps is killed with -9 at random moments beside writers that create, change,
+// expire and delete the very keys, and started again each time. In the end its gate holds, nothing is lost, and verify finds
+// no difference. A sweep is killed twice, or as often as REKEY_SWEEP_KILLS says.
 func TestKilledSweepsLoseNothing(t *testing.T) {
 	t.Parallel()
-	const still = 3000 // keys that nobody writes
+	n := kills(t)
+	still := 800 * (n + 1) // keys that nobody writes; a checkpoint is written every 200 ms
 	same := func(name string) string { return name }
 	for _, c := range []struct {
 		kind   sweep.Kind
@@ -124,7 +205,7 @@ func TestKilledSweepsLoseNothing(t *testing.T) {
 		{sweep.Relocate, "limits", phase.Move, phase.Hold, func(t testing.TB, c *redis.Client) { seedKeys(t, c, "limit:still:", still) }, target, "limit:*"},
 	} {
 		t.Run(c.kind.String(), func(t *testing.T) {
-			server := redistest.Shared(t)
+			server := redistest.Shared(t, redistest.WithConfig("notify-keyspace-events K$"))
 			client := server.Client()
 			p := parse(t, testPlan)
 			seed := uint64(time.Now().UnixNano())
@@ -136,27 +217,41 @@ func TestKilledSweepsLoseNothing(t *testing.T) {
 			app.end()
 			app = serve(t, server, p, c.rule, c.phase, seed+1, app.truth)
 
-			child := childSweep{Addr: server.Addr(), Kind: c.kind, Rule: c.rule, Phase: c.phase, Page: 10}
-			killed := 0
-			for range killsPerSweep {
-				if child.killedAt(t, client, time.Duration(random.IntN(250))*time.Millisecond) {
+			sweeper := childSweep{Addr: server.Addr(), Kind: c.kind, Rule: c.rule, Phase: c.phase, Page: 4}
+			killed, tries := 0, 0
+			for ; killed < n && tries < 3*n; tries++ {
+				// Every other sweep has written down how far it is, and is killed soon after.
+				at := moment{1, random.IntN(60)}
+				if tries%2 == 1 {
+					at = moment{2 + random.IntN(2), random.IntN(3)}
+				}
+				if sweeper.killedAt(t, client, at) {
 					killed++
 				}
 			}
-			out, err := child.command(t).Output()
-			if err != nil {
-				t.Fatalf("the sweep that was let to its end: %v", err)
-			}
-			t.Logf("killed %d times, went on %s times", killed, strings.TrimSpace(string(out)))
-			if killed == 0 {
-				t.Error("every sweep was done before it was killed: the test shows nothing")
+			sweeper.Page = 0
+			last := sweeper.start(t)
+			last.ended(t)
+			t.Logf("killed %d times of %d, went on %s times, %d writes beside", killed, tries, strings.TrimSpace(last.out.String()), app.writes.Load())
+			if killed < n {
+				t.Errorf("%d sweeps of %d were done before they were killed", tries-killed, tries)
 			}
 			app.check(t, client, c.read)
-			for i := range still {
-				name := fmt.Sprintf("%sstill:%d", app.prefix, i+1)
-				if got, want := client.Get(t.Context(), c.read(name)).Val(), fmt.Sprintf("value of %d", i+1); got != want {
-					t.Fatalf("%q: got %q, want %q", c.read(name), got, want)
+			lost := 0
+			for from := 1; from <= still; from += 1000 {
+				var names []string
+				for i := from; i < from+1000 && i <= still; i++ {
+					names = append(names, c.read(fmt.Sprintf("%sstill:%d", app.prefix, i)))
 				}
+				for i, got := range client.MGet(t.Context(), names...).Val() {
+					if want := fmt.Sprintf("value of %d", from+i); got != want {
+						lost++
+						t.Logf("%q: got %v, want %q", names[i], got, want)
+					}
+				}
+			}
+			if lost > 0 {
+				t.Errorf("%d keys of %d are lost", lost, still)
 			}
 			if c.gone != "" {
 				if all, _ := count(t, client, c.gone, same); all != 0 {
