@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 // config is a quick load on a fake.
 func config(f *fake) Config {
 	return Config{
-		URL: f.URL, Email: "load-%d@example.org", Password: fakePassword, Teachers: 2, Students: 3,
+		URL: f.URL, Email: "load-%d@example.org", Password: fakePassword, Teachers: 3, Students: 2,
 		Pause: 4 * time.Millisecond, Patience: 2 * time.Second, Settle: 200 * time.Millisecond,
 		Probes: []Probe{
 			{Limit: "join", Points: fakePoints, Window: time.Hour, Block: time.Hour, Users: 2, Over: 300 * time.Millisecond},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -51,7 +52,11 @@ func (t *teacher) loggedIn(ctx context.Context, b *browser, q request) *login {
 }
 
 // logInAnew is another browser of the teacher's. The oldest login ends when there are too many.
-func (t *teacher) logInAnew(ctx context.Context) { t.logIn(ctx, t.g.newBrowser()) }
+func (t *teacher) logInAnew(ctx context.Context) {
+	before := slices.Clone(t.account.live)
+	t.logIn(ctx, t.g.newBrowser())
+	t.allRefused(ctx, before)
+}
 
 // logInAgain is a login on a browser that has one, which ends.
 func (t *teacher) logInAgain(ctx context.Context) {
@@ -60,6 +65,7 @@ func (t *teacher) logInAgain(ctx context.Context) {
 	old.login = old.cookie
 	if l := t.loggedIn(ctx, old.browser, t.credentials(t.g.c.Password)); l != nil && old.ended == "" {
 		t.account.close(old, "replaced by another login of its browser")
+		t.refused(ctx, old)
 	}
 }
 
@@ -94,15 +100,26 @@ func (t *teacher) logOutEverywhere(ctx context.Context) {
 		t.unsure = true
 		return
 	}
+	before := slices.Clone(t.account.live)
 	if n := t.account.closeAll("logged out everywhere"); out.Sessions != n && !t.g.c.Faults {
 		t.g.record.violate(Miscounted, "%s: %d logins ended, and there were %d", op, out.Sessions, n)
 	}
+	t.allRefused(ctx, before)
 }
 
 // useEnded tries a login that has ended.
 func (t *teacher) useEnded(ctx context.Context) {
 	if n := len(t.account.ended); n > 0 {
 		t.refused(ctx, t.account.ended[t.rng.IntN(n)])
+	}
+}
+
+// allRefused tries those of some logins that have ended.
+func (t *teacher) allRefused(ctx context.Context, logins []*login) {
+	for _, l := range logins {
+		if l.ended != "" {
+			t.refused(ctx, l)
+		}
 	}
 }
 

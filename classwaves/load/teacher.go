@@ -96,8 +96,8 @@ func (t *teacher) choose() func(context.Context) {
 		do     func(context.Context)
 	}{
 		{10, t.who}, {6, t.everywhere}, {12, t.list}, {12, t.detail}, {12, t.analytics}, {5, t.groupStatus}, {10, t.dashboard},
-		{7, t.useEnded}, {5, t.withoutToken}, {5, t.withWrongToken}, {6, t.pauseOrGoOn}, {3, t.conflict}, {5, t.foreign},
-		{5, t.logInAnew}, {2, t.logInAgain}, {3, t.logOut}, {1, t.logOutEverywhere}, {1, t.wrongPassword},
+		{7, t.useEnded}, {5, t.withoutToken}, {5, t.withWrongToken}, {6, t.pauseOrGoOn}, {3, t.conflict}, {8, t.foreign},
+		{9, t.logInAnew}, {3, t.logInAgain}, {3, t.logOut}, {2, t.logOutEverywhere}, {2, t.wrongPassword},
 		{2, t.create}, {2, t.endOne}, {3, t.freedCode},
 	}
 	sum := 0
