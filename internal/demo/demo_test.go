@@ -27,27 +27,28 @@ const (
 
 // TestNothingIsLost walks with both strategies on both servers.
 func TestNothingIsLost(t *testing.T) {
-	for _, strategy := range []phase.Strategy{phase.Mirror, phase.Relocate} {
-		for _, where := range []string{"embedded", "server"} {
-			t.Run(strategy.String()+"/"+where, func(t *testing.T) {
-				o := Options{Strategy: strategy, Duration: short, Instances: 3, keys: fewKeys}
-				if where == "server" {
-					o.URL = plan.URL(redistest.Shared(t).URL())
-				}
-				r, err := Run(t.Context(), o)
-				if err != nil {
-					t.Fatalf("seed %d: %v", r.Seed, err)
-				}
-				for _, v := range r.Violations {
-					t.Errorf("seed %d: %s", r.Seed, v)
-				}
-				wantPhases(t, r, strategy)
-				if r.Lost+r.Stale+r.Revived != 0 || r.Fallbacks == 0 || r.KeysMoved == 0 {
-					t.Errorf("seed %d: lost %d, stale %d, revived %d, fallbacks %d, moved %d; want 0, 0, 0 and more than none",
-						r.Seed, r.Lost, r.Stale, r.Revived, r.Fallbacks, r.KeysMoved)
-				}
-			})
-		}
+	for _, tt := range []struct {
+		strategy phase.Strategy
+		where    string
+	}{{phase.Mirror, "embedded"}, {phase.Mirror, "server"}, {phase.Relocate, "server"}} {
+		t.Run(tt.strategy.String()+"/"+tt.where, func(t *testing.T) {
+			o := Options{Strategy: tt.strategy, Duration: short, Instances: 3, keys: fewKeys}
+			if tt.where == "server" {
+				o.URL = plan.URL(redistest.Shared(t).URL())
+			}
+			r, err := Run(t.Context(), o)
+			if err != nil {
+				t.Fatalf("seed %d: %v", r.Seed, err)
+			}
+			for _, v := range r.Violations {
+				t.Errorf("seed %d: %s", r.Seed, v)
+			}
+			wantPhases(t, r, tt.strategy)
+			if r.Lost+r.Stale+r.Revived != 0 || r.Fallbacks == 0 || r.KeysMoved == 0 {
+				t.Errorf("seed %d: lost %d, stale %d, revived %d, fallbacks %d, moved %d; want 0, 0, 0 and more than none",
+					r.Seed, r.Lost, r.Stale, r.Revived, r.Fallbacks, r.KeysMoved)
+			}
+		})
 	}
 }
 

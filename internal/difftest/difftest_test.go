@@ -20,7 +20,7 @@ const (
 	secondsVariable = "REKEY_DIFF_SECONDS"
 	// seedVariable is the seed of an earlier run, to see its sequences again.
 	seedVariable   = "REKEY_DIFF_SEED"
-	defaultSeconds = 10
+	defaultSeconds = 6
 )
 
 // budget is how long the random sequences of all pairs of phases may take.

@@ -130,8 +130,8 @@ func TestReplayOfAnEvictedCopyIsAFault(t *testing.T) {
 	}
 }
 
-// smallServer evicts for real: some two hundred values of valueSize fit.
-var smallServer = redistest.WithConfig("maxmemory 4mb", "maxmemory-policy allkeys-lru")
+// smallServer evicts for real: somewhat more than a hundred values of valueSize fit.
+var smallServer = redistest.WithConfig("maxmemory 3mb", "maxmemory-policy allkeys-lru")
 
 const valueSize = 15000
 
@@ -150,11 +150,11 @@ func TestRealEviction(t *testing.T) {
 			}
 			last := make(map[string]string)
 			hits, misses := 0, 0
-			for i := range 900 {
+			for i := range 600 {
 				// Each of the two writes and reads, the keys of the other too.
 				c := conns[i/3%2]
 				// More keys than fit. Their number is no multiple of 3, so each gets commands of each kind.
-				k := pair[0].legacy(strconv.Itoa(i % 259))
+				k := pair[0].legacy(strconv.Itoa(i % 175))
 				v := strings.Repeat(fmt.Sprintf("%04d.", i), (valueSize+5*(i%50))/5) // no two alike, of many lengths
 				old := last[k]
 				switch i % 3 {

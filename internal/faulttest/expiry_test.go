@@ -27,7 +27,7 @@ func TestOneExpiry(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			want(t, bare, "OK", "FLUSHALL")
 			c := connect(t, in(t, s), server.Addr())
-			const rounds = 150
+			const rounds = 60
 			for i, form := range relative {
 				for n := range rounds {
 					c.Send("SET", s.legacy(name(i, n)), "old")

@@ -52,7 +52,7 @@ func countTogether(t *testing.T, server *redistest.Server, pair [2]stage) (got, 
 	t.Helper()
 	bare := server.Client()
 	must(t, bare.FlushAll(t.Context()).Err())
-	const successes = 40
+	const successes = 20
 	var done [2]atomic.Int64
 	var loops sync.WaitGroup
 	var clients [2]*redis.Client
