@@ -38,7 +38,9 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 	case command.ClassSession:
 		taken = s.state(c, raw, args)
 	case command.ClassNone:
-		s.pass(raw)
+		if e := s.pass(raw); c.Flags&command.Blocking != 0 && s.multi == nil { // WAIT, as below
+			e.version, e.waits = Never, true
+		}
 	case command.ClassKeyspace:
 		s.keyspace(c, raw, args)
 	case command.ClassRefuse:

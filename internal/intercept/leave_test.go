@@ -45,6 +45,21 @@ func TestLeave(t *testing.T) {
 	}
 }
 
+// TestWaitForReplicas: WAIT may take for ever and is of no rule, so that it holds no phase up.
+func TestWaitForReplicas(t *testing.T) {
+	conn := intercept.NewConn(redistest.Shared(t).Dial(), testRules(t), intercept.Hooks{})
+	defer func() { _ = conn.Close() }() // whatever waits
+	if _, err := io.WriteString(conn, "PING\r\nWAIT 1 0\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, len("+PONG\r\n"))); err != nil {
+		t.Fatal(err)
+	}
+	if b := conn.Backlog(); b.Commands != 1 || !b.Blocked || conn.Oldest() != intercept.Never {
+		t.Errorf("under way: %+v, of version %d", b, conn.Oldest())
+	}
+}
+
 // TestGarbageBehindAWait: the connection ends also where the session finds the garbage by itself, when a
 // blocking command that it tries again has come to its end.
 func TestGarbageBehindAWait(t *testing.T) {

@@ -210,11 +210,15 @@ func TestDrain(t *testing.T) {
 		})
 		<-began
 	}
-	polls, native, unruled := r.client(), r.client(), r.client()
+	polls, native, unruled, replicas := r.client(), r.client(), r.client(), r.client()
 	polls.Send("BLPOP", "mi:none", "0")
 	native.Send("BLPOP", "mo:none", "0")
 	unruled.Send("BLPOP", "other:none", "0")
-	waitFor(t, func() bool { return strings.Count(clientList(server), "cmd=blpop") >= 1 })
+	replicas.Send("WAIT", "1", "0")
+	waitFor(t, func() bool {
+		clients := clientList(server)
+		return strings.Contains(clients, "cmd=blpop") && strings.Contains(clients, "cmd=wait")
+	})
 	if err := r.end(20 * time.Second); err != nil {
 		t.Error(err)
 	}
@@ -226,7 +230,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("client %d sent %d commands at least, got %d answers, and the server has run %s", i, sent[i], n, got.Str)
 		}
 	}
-	for name, c := range map[string]*redistest.Conn{"polling": polls, "waiting on the server": native, "without a rule": unruled} {
+	for name, c := range map[string]*redistest.Conn{"polling": polls, "waiting on the server": native, "without a rule": unruled, "for replicas": replicas} {
 		if got := string(c.ReadRaw()); !strings.HasPrefix(got, "-UNBLOCKED ") {
 			t.Errorf("blocking, %s: got %q", name, got)
 		}
