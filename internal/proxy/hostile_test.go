@@ -1,12 +1,10 @@
 package proxy_test
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -214,39 +212,4 @@ func TestTooManyClients(t *testing.T) {
 	first.Close()
 	waitFor(t, func() bool { return r.Clients() == 1 })
 	r.client().Do("PING")
-}
-
-// FuzzListener throws bytes at the proxy, beside a client that must notice nothing of it.
-func FuzzListener(f *testing.F) {
-	for _, seed := range []string{
-		"PING\r\n", "*1\r\n$4\r\nPING\r\n", "MULTI\r\nGET mi:1\r\nEXEC\r\n", "HELLO 3\r\nSUBSCRIBE a\r\n", "MONITOR\r\n",
-		"CLIENT REPLY OFF\r\nGET mi:1\r\n", "*2\r\n$3\r\nGET\r\n$999999999\r\n", "BLPOP mi:x 0\r\nPING\r\n", "WATCH mi:1\r\nSET mi:1 x\r\nMULTI\r\nEXEC\r\n",
-	} {
-		f.Add([]byte(seed))
-	}
-	r := start(f, redistest.Shared(f), proxy.Limits{Request: 1 << 20})
-	beside := r.raw()
-	answers := bufio.NewReader(beside)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if bytes.Contains(bytes.ToUpper(data), []byte("SHUTDOWN")) || bytes.Contains(bytes.ToUpper(data), []byte("DEBUG")) ||
-			bytes.Contains(bytes.ToUpper(data), []byte("CLIENT")) && bytes.Contains(bytes.ToUpper(data), []byte("KILL")) {
-			return // the server's end proves nothing about the proxy
-		}
-		conn, err := net.Dial("tcp", r.addr)
-		must(t, err)
-		defer func() { _ = conn.Close() }()
-		must(t, conn.SetDeadline(time.Now().Add(2*time.Second)))
-		_, err = conn.Write(data)
-		must(t, err)
-		_ = conn.(*net.TCPConn).CloseWrite() // it may be closed already
-		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("the connection does not end behind %q", data)
-		}
-		must(t, beside.SetDeadline(time.Now().Add(10*time.Second)))
-		_, err = io.WriteString(beside, "ECHO beside\r\n")
-		must(t, err)
-		if v, err := redistest.ReadReply(answers); err != nil || string(v) != "$6\r\nbeside\r\n" {
-			t.Errorf("a client beside got %q, %v behind %q", v, err, data)
-		}
-	})
 }
