@@ -10,8 +10,8 @@ import (
 	"github.com/classwaves/rekey/internal/redistest"
 )
 
-// rolloutTime is how long TestRollout goes up and down by default: twice or so.
-const rolloutTime = 30 * time.Second
+// rolloutTime is how long TestRollout goes up and down by default: once or twice.
+const rolloutTime = 15 * time.Second
 
 // stores are a Redis and a database of one test.
 type stores struct {

@@ -32,7 +32,7 @@ var (
 )
 
 // byFlagsTime is how long TestWalk takes by default, about.
-const byFlagsTime = 60 * time.Second
+const byFlagsTime = 40 * time.Second
 
 // TestWalk takes a fleet under load to the new names and back, by the flags alone. Two of the four
 // servers are started with the old flags, two with those of the step beyond. Nobody notices anything.
