@@ -20,6 +20,7 @@ type demoFlags struct {
 	strategy  string
 	seconds   float64
 	instances int
+	keys      int
 	seed      uint64
 	prefix    string
 	naive     bool
@@ -58,6 +59,7 @@ hand (read the new name, else the old one; write both; then the new name only).`
 	flags.StringVar(&f.strategy, "strategy", "", "mirror or move (default mirror)")
 	flags.Float64Var(&f.seconds, "seconds", demo.DefaultDuration.Seconds(), "how long the walk takes, about")
 	flags.IntVar(&f.instances, "instances", demo.DefaultInstances, "how many processes are played")
+	flags.IntVar(&f.keys, "keys", demo.DefaultKeys, "how many there are of each of the eleven kinds")
 	flags.StringVar(&f.prefix, "keys-prefix", "", "what the names of all the demo's keys begin with")
 	flags.BoolVar(&f.naive, "naive", false, "flip flags without rekey, and see what is lost")
 	flags.Uint64Var(&f.seed, "seed", 0, "chooses the traffic (default: drawn)")
@@ -73,7 +75,7 @@ func (a *app) demoOptions(ctx context.Context, f demoFlags) (o demo.Options, err
 		return o, misused("rekey demo --instances 4", "--instances %d: two phases are mixed among two instances at least", f.instances)
 	}
 	o = demo.Options{
-		KeysPrefix: f.prefix, Instances: f.instances, Seed: f.seed, Naive: f.naive,
+		KeysPrefix: f.prefix, Instances: f.instances, Keys: f.keys, Seed: f.seed, Naive: f.naive,
 		Duration: time.Duration(f.seconds * float64(time.Second)),
 	}
 	if f.strategy != "" {

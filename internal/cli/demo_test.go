@@ -31,12 +31,13 @@ func TestDemoExitCodes(t *testing.T) {
 		stdout string
 		stderr string
 	}{
-		{"with rekey", []string{"--seconds", "0.5", "--instances", "2"}, exitDone, "Nothing was lost", ""},
-		{"without", []string{"--naive", "--seconds", "0.5"}, exitFailed, "Among them:", "Try: rekey demo, for the same walk with rekey"},
+		{"with rekey", []string{"--seconds", "0.5", "--instances", "2", "--keys", "60"}, exitDone, "Nothing was lost", ""},
+		{"without", []string{"--naive", "--seconds", "0.5", "--keys", "60"}, exitFailed, "Among them:", "Try: rekey demo, for the same walk with rekey"},
 		{"a full database", []string{"--redis", full.URL()}, exitFailed, "", "--keys-prefix rekey-demo:"},
-		{"a prefix in it", []string{"--redis", full.URL(), "--keys-prefix", "d:", "--seconds", "0.5", "--strategy", "move"}, exitDone, "Nothing was lost", ""},
+		{"a prefix in it", []string{"--redis", full.URL(), "--keys-prefix", "d:", "--seconds", "0.5", "--strategy", "move", "--keys", "60"}, exitDone, "Nothing was lost", ""},
 		{"no server", []string{"--redis", "redis://127.0.0.1:1"}, exitFailed, "", "cannot be reached"},
 		{"no URL", []string{"--redis", "localhost"}, exitUsage, "", "Try: --redis redis://127.0.0.1:6379"},
+		{"few keys", []string{"--keys", "10"}, exitUsage, "", "10 keys of each kind: from 48"},
 		{"one instance", []string{"--instances", "1"}, exitUsage, "", "--instances 1"},
 		{"no time", []string{"--seconds", "0"}, exitUsage, "", "--seconds 0"},
 		{"no strategy", []string{"--strategy", "teleport"}, exitUsage, "", "mirror or move"},
@@ -57,7 +58,7 @@ func TestDemoExitCodes(t *testing.T) {
 }
 
 func TestDemoJSONEndsWithTheReport(t *testing.T) {
-	code, stdout, stderr := runDemo(t, "--json", "--naive", "--seconds", "0.5", "--seed", "11")
+	code, stdout, stderr := runDemo(t, "--json", "--naive", "--seconds", "0.5", "--keys", "60", "--seed", "11")
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
 	var report struct {
 		Lost     int64

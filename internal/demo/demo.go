@@ -50,7 +50,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if d.plan, err = rulePlan(o, d.server.base.DB, evicts); err != nil {
 		return Report{}, err
 	}
-	d.keys = newKeyspace(o.KeysPrefix, o.keys)
+	d.keys = newKeyspace(o.KeysPrefix, o.Keys)
 	err = d.open(ctx)
 	if err == nil {
 		err = d.run(ctx)

@@ -32,7 +32,7 @@ func TestNothingIsLost(t *testing.T) {
 		where    string
 	}{{phase.Mirror, "embedded"}, {phase.Mirror, "server"}, {phase.Relocate, "server"}} {
 		t.Run(tt.strategy.String()+"/"+tt.where, func(t *testing.T) {
-			o := Options{Strategy: tt.strategy, Duration: short, Instances: 3, keys: fewKeys}
+			o := Options{Strategy: tt.strategy, Duration: short, Instances: 3, Keys: fewKeys}
 			if tt.where == "server" {
 				o.URL = plan.URL(redistest.Shared(t).URL())
 			}
@@ -82,7 +82,7 @@ func wantPhases(t *testing.T, r Report, strategy phase.Strategy) {
 func TestTheFlipLoses(t *testing.T) {
 	for _, where := range []string{"embedded", "server"} {
 		t.Run(where, func(t *testing.T) {
-			o := Options{Naive: true, Duration: short, Instances: 3, keys: fewKeys}
+			o := Options{Naive: true, Duration: short, Instances: 3, Keys: fewKeys}
 			if where == "server" {
 				o.URL = plan.URL(redistest.Shared(t).URL())
 			}
@@ -113,7 +113,7 @@ func (o both) Ticked(t Tick)   { o.a.Ticked(t); o.b.Ticked(t) }
 func TestOutputs(t *testing.T) {
 	var out, people bytes.Buffer
 	lines, plain := NewJSON(&out), NewPlain(&people)
-	r, err := Run(t.Context(), Options{Observer: both{lines, plain}, Duration: short, Seed: 7, Instances: 2, keys: fewKeys})
+	r, err := Run(t.Context(), Options{Observer: both{lines, plain}, Duration: short, Seed: 7, Instances: 2, Keys: fewKeys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestOthersKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o := Options{URL: plan.URL(s.URL()), Duration: 300 * time.Millisecond, Instances: 2, keys: fewKeys}
+	o := Options{URL: plan.URL(s.URL()), Duration: 300 * time.Millisecond, Instances: 2, Keys: fewKeys}
 	if _, err := Run(t.Context(), o); !errors.Is(err, ErrNotEmpty) || !strings.Contains(err.Error(), "3 keys") || !strings.Contains(err.Error(), "--keys-prefix") {
 		t.Errorf("a database with keys: %v", err)
 	}
@@ -211,7 +211,7 @@ func TestInterrupted(t *testing.T) {
 	s := redistest.Shared(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	r, err := Run(ctx, Options{URL: plan.URL(s.URL()), Duration: short, Instances: 2, keys: fewKeys, Observer: onStep{to: "dual", do: cancel}})
+	r, err := Run(ctx, Options{URL: plan.URL(s.URL()), Duration: short, Instances: 2, Keys: fewKeys, Observer: onStep{to: "dual", do: cancel}})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the context's", err)
 	}
@@ -226,7 +226,7 @@ func TestInterrupted(t *testing.T) {
 func TestServerGone(t *testing.T) {
 	s := redistest.Start(t)
 	begin := time.Now()
-	r, err := Run(t.Context(), Options{URL: plan.URL(s.URL()), Duration: time.Minute, Instances: 2, keys: fewKeys, Observer: onStep{to: "guard", do: s.Kill}})
+	r, err := Run(t.Context(), Options{URL: plan.URL(s.URL()), Duration: time.Minute, Instances: 2, Keys: fewKeys, Observer: onStep{to: "guard", do: s.Kill}})
 	if err == nil || !strings.Contains(err.Error(), "failed after") || !strings.Contains(err.Error(), s.URL()) || errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want one that names the server", err)
 	}

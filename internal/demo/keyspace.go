@@ -7,12 +7,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// How many keys of each kind there are, and how many of them get most of the traffic. The others
-// are what a backfill finds.
+// How many keys of each kind get most of the traffic. The others are what a backfill finds.
 const (
-	keysPerKind = 400
-	hotPerKind  = 24
-	tagsInAll   = 40 // tags are few, and all workers meet there
+	hotPerKind = 24
+	tagsInAll  = 40 // tags are few, and all workers meet there
 )
 
 // keyspace is all keys, by kind.

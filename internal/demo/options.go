@@ -15,12 +15,15 @@ import (
 const (
 	DefaultDuration  = 20 * time.Second
 	DefaultInstances = 4
+	DefaultKeys      = 400
 )
 
 // The limits of what makes sense on one machine.
 const (
 	maxInstances = 64
 	maxDuration  = time.Hour
+	minKeys      = 2 * hotPerKind
+	maxKeys      = 1_000_000
 )
 
 // ErrOptions is a demo that was asked for in a way that makes no sense.
@@ -39,6 +42,9 @@ type Options struct {
 	// Instances is how many processes are played; 0: [DefaultInstances]; at least 2, so that two
 	// phases can be mixed.
 	Instances int
+	// Keys is how many there are of each kind; 0: [DefaultKeys]; at least 48, most of which
+	// get little traffic. The embedded server is slow with many.
+	Keys int
 	// Duration is how long the walk takes, about; 0: [DefaultDuration].
 	Duration time.Duration
 	// Seed chooses the traffic; 0: one is drawn. Threads decide the rest.
@@ -47,8 +53,6 @@ type Options struct {
 	Naive bool
 	// Observer is told what happens, by one goroutine; nil: nobody.
 	Observer Observer
-
-	keys int // of each kind; 0: keysPerKind
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -70,8 +74,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Seed == 0 {
 		o.Seed = uint64(rand.Uint32()) | 1 // 32 bits: people type it
 	}
-	if o.keys == 0 {
-		o.keys = keysPerKind
+	if o.Keys == 0 {
+		o.Keys = DefaultKeys
 	}
 	if o.Observer == nil {
 		o.Observer = Nobody{}
@@ -79,6 +83,8 @@ func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Instances < 2 || o.Instances > maxInstances:
 		return fail("%d instances: from 2, so that two phases can be mixed, to %d", o.Instances, maxInstances)
+	case o.Keys < minKeys || o.Keys > maxKeys:
+		return fail("%d keys of each kind: from %d to %d", o.Keys, minKeys, maxKeys)
 	case o.Duration < 0 || o.Duration > maxDuration:
 		return fail("%v: the walk takes from a moment to %v", o.Duration, maxDuration)
 	case strings.ContainsAny(o.KeysPrefix, "\r\n\t\""):
