@@ -191,7 +191,7 @@ func (j *adoption) all(ctx, work context.Context, links []*link) error {
 			return err
 		}
 	}
-	if err := j.each(ctx, work, links, pass{leftover, j.page}); err != nil {
+	if err := j.each(ctx, work, links, whole(leftover, j.page)); err != nil {
 		return err
 	}
 	if !j.Execute {

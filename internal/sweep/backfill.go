@@ -38,24 +38,30 @@ func (j *backfill) passes() []pass {
 	if j.budget.refuse != "" {
 		return nil
 	}
-	return []pass{{legacySide, j.page}}
+	return []pass{{legacySide, j.begin}}
 }
 
 func (j *backfill) ended(ctx context.Context, control *link) error {
 	return j.outcome(ctx, control, j.budget)
 }
 
-func (j *backfill) page(ctx context.Context, l *link, keys []key) error {
-	plain, rename, err := j.light(ctx, l, keys, func(k key) string { return k.legacy })
-	if err != nil {
-		return err
+func (j *backfill) begin(ctx context.Context, l *link, keys []key) (end func() error, err error) {
+	return j.copies(ctx, l, keys, func(k key) string { return k.legacy },
+		func(k key) command { return command{"COPY", k.legacy, k.target} })
+}
+
+// copies begins a page of keys to copy: those that are not too big, if they are to be weighed. from is the name that is
+// copied, by the command of words.
+func (r *run) copies(ctx context.Context, l *link, keys []key, from func(key) string, words func(key) command) (end func() error, err error) {
+	if r.BigKeys == BigNow {
+		return r.start(ctx, l, keys, words, r.copied(l))
 	}
-	if err := j.renamed(ctx, l, rename); err != nil {
-		return err
-	}
-	return j.each(ctx, l, plain,
-		func(k key) command { return command{"COPY", k.legacy, k.target} },
-		j.copied(l))
+	return r.light(ctx, l, keys, from, func(plain, rename []key) error {
+		if err := r.renamed(ctx, l, rename); err != nil {
+			return err
+		}
+		return r.each(ctx, l, plain, words, r.copied(l))
+	})
 }
 
 // copied counts the answers of COPY. A type that cannot be copied is a key's problem; anything else the sweep's.

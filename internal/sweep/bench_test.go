@@ -1,15 +1,11 @@
 package sweep_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,7 +20,7 @@ import (
 func benchKeys(b *testing.B) int {
 	text, ok := os.LookupEnv("REKEY_BENCH_KEYS")
 	if !ok {
-		return 1_000_000
+		return 200_000
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
@@ -58,73 +54,9 @@ func benchSeed(b *testing.B, c *redis.Client, data, prefix string, n int) {
 	}
 }
 
-// blast sends the commands of a sweep for all keys as fast as the server takes them, two pipelines of a page in flight, and
-// returns the keys per second: what there is to reach.
-func blast(b *testing.B, c *redis.Client, n int, words func(name string) [][]any, prefix string) float64 {
-	b.Helper()
-	pages := make(chan int)
-	var work sync.WaitGroup
-	begun := time.Now()
-	for range 2 {
-		work.Go(func() {
-			for from := range pages {
-				pipe := c.Pipeline()
-				for i := from; i < min(n+1, from+sweep.DefaultPage); i++ {
-					for _, w := range words(prefix + strconv.Itoa(i)) {
-						pipe.Do(b.Context(), w...)
-					}
-				}
-				_, _ = pipe.Exec(b.Context()) // errors of commands are the server's answer, and count as work
-			}
-		})
-	}
-	for from := 1; from <= n; from += sweep.DefaultPage {
-		pages <- from
-	}
-	close(pages)
-	work.Wait()
-	return float64(n) / time.Since(begun).Seconds()
-}
-
-// foreground asks for a key a thousand times a second, as an application would, and returns the 99th percentile.
-func foreground(b *testing.B, c *redis.Client, until <-chan struct{}) <-chan time.Duration {
-	b.Helper()
-	out := make(chan time.Duration, 1)
-	go func() {
-		var took []time.Duration
-		ticker := time.NewTicker(time.Millisecond)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-until:
-				slices.Sort(took)
-				if len(took) == 0 {
-					took = []time.Duration{0}
-				}
-				out <- took[len(took)*99/100]
-				return
-			case <-ticker.C:
-				begun := time.Now()
-				_ = c.Get(context.WithoutCancel(b.Context()), "somebody:else").Err() // there is no such key
-				took = append(took, time.Since(begun))
-			}
-		}
-	}()
-	return out
-}
-
-// during returns what work returns, and the foreground's p99 while it ran.
-func during(b *testing.B, c *redis.Client, work func() float64) (result float64, p99 time.Duration) {
-	b.Helper()
-	stop := make(chan struct{})
-	out := foreground(b, c, stop)
-	result = work()
-	close(stop)
-	return result, <-out
-}
-
-// process runs a sweep as a process of its own, for some time at most, and returns its keys per second and its memory in MiB.
-func (c childSweep) process(b *testing.B, client *redis.Client, n int, within time.Duration) (rate, mib float64) {
+// process runs a sweep as a process of its own, for some time at most, and returns its keys per second, its memory in MiB
+// and its processor time as a part of one core.
+func (c childSweep) process(b *testing.B, client *redis.Client, n int, within time.Duration) (rate, mib, cpu float64) {
 	b.Helper()
 	cmd := c.command(b)
 	begun := time.Now()
@@ -132,7 +64,17 @@ func (c childSweep) process(b *testing.B, client *redis.Client, n int, within ti
 		b.Fatal(err)
 	}
 	timer := time.AfterFunc(within, func() { _ = cmd.Process.Kill() }) // it may be done by then
-	err := cmd.Wait()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	var err error
+	for waits := true; waits; {
+		select {
+		case err = <-ended:
+			waits = false
+		case <-time.After(20 * time.Millisecond):
+			mib = max(mib, peakMiB(cmd.Process.Pid))
+		}
+	}
 	took, done := time.Since(begun), float64(n)
 	if !timer.Stop() {
 		raw := client.Get(b.Context(), "rekey:test:sweep:"+c.Kind.String()+":"+c.Rule).Val()
@@ -143,10 +85,18 @@ func (c childSweep) process(b *testing.B, client *redis.Client, n int, within ti
 	} else if err != nil {
 		b.Fatalf("%v of %s: %v", c.Kind, c.Rule, err)
 	}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		mib = float64(usage.Maxrss) / 1024
-	}
-	return done / took.Seconds(), mib
+	cpu = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds() / took.Seconds()
+	return done / took.Seconds(), mib, cpu
+}
+
+// peakMiB is the most memory that a process has held; 0 where the system does not tell. What wait tells counts the process in
+// that began it.
+func peakMiB(pid int) float64 {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	text, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	kib, _ := strconv.ParseFloat(text, 64)
+	return kib / 1024
 }
 
 // shell is the best pipeline of redis-cli and awk, for some time at most; 0 where there is no redis-cli.
@@ -163,69 +113,92 @@ func shell(b *testing.B, server *redistest.Server, client *redis.Client, within 
 	return float64(client.DBSize(b.Context()).Val()-before) / time.Since(begun).Seconds()
 }
 
-// BenchmarkSweeps measures each sweep, as a process, beside the same commands blasted without SCAN in the same run, and the
-// foreground's p99 beside idle: unthrottled, and with the default throttle for ten seconds.
+// benchJobs are the sweeps with what they send for a page, blasted.
+var benchJobs = []struct {
+	kind   sweep.Kind
+	rule   string
+	prefix string
+	phase  phase.Phase
+	twice  bool // both copies are there
+	limit  []asked
+}{
+	{sweep.Backfill, "things", "thing:", phase.Dual, false, []asked{copyEach}},
+	{sweep.Reverse, "things", "thing:", phase.Dual, true, []asked{
+		each(func(n string) []string { return []string{"COPY", target(n), n, "REPLACE"} }),
+	}},
+	{sweep.Verify, "things", "thing:", phase.Dual, true, []asked{
+		each(func(n string) []string { return []string{"GETRANGE", n, "0", "4095"} }),
+		each(func(n string) []string { return []string{"GETRANGE", target(n), "0", "4095"} }),
+		all("EXISTS", itself),
+	}},
+	{sweep.Cleanup, "things", "thing:", phase.Sealed, true, []asked{all("EXISTS", target), all("UNLINK", itself)}},
+	{sweep.Relocate, "limits", "limit:", phase.Move, false, []asked{
+		each(func(n string) []string { return []string{"RENAMENX", n, target(n)} }),
+	}},
+}
+
+var copyEach = each(func(n string) []string { return []string{"COPY", n, target(n)} })
+
+// throttledFor is how long a throttled sweep, and the shell, are watched.
+const throttledFor = 10 * time.Second
+
+// BenchmarkSweeps measures each sweep, as a process, beside the bare limit in the same run: its commands blasted without SCAN
+// (x-blast), and for verify COPY as well (x-copy). x-cpu is the same as x-blast by the server's processor time: where other
+// processes take the cores, it says what x-blast would be without them. The foreground's p99 is that of fifty connections: idle, beside the blast,
+// beside the sweep unthrottled, and beside one with the default throttle for ten seconds.
 func BenchmarkSweeps(b *testing.B) {
-	const throttledFor = 10 * time.Second
-	both := func(n string) [][]any { return [][]any{{"COPY", n, target(n)}} }
 	for _, data := range []string{"strings", "mix"} {
-		for _, job := range []struct {
-			kind   sweep.Kind
-			rule   string
-			prefix string
-			phase  phase.Phase
-			twice  bool                      // both copies are there
-			blast  func(name string) [][]any // what the sweep sends for each key; verify is measured beside COPY
-		}{
-			{sweep.Backfill, "things", "thing:", phase.Dual, false, both},
-			{sweep.Reverse, "things", "thing:", phase.Dual, true, func(n string) [][]any { return [][]any{{"COPY", target(n), n, "REPLACE"}} }},
-			{sweep.Verify, "things", "thing:", phase.Dual, true, both},
-			{sweep.Cleanup, "things", "thing:", phase.Sealed, true, func(n string) [][]any { return [][]any{{"EXISTS", target(n)}, {"UNLINK", n}} }},
-			{sweep.Relocate, "limits", "limit:", phase.Move, false, func(n string) [][]any { return [][]any{{"RENAMENX", n, target(n)}} }},
-		} {
+		for _, job := range benchJobs {
 			b.Run(data+"/"+job.kind.String(), func(b *testing.B) {
 				n := benchKeys(b)
+				server := redistest.Start(b)
+				client := server.Client(func(o *redis.Options) { o.ReadTimeout = time.Minute })
+				fresh := func(twice bool) {
+					do(b, client, "FLUSHALL")
+					benchSeed(b, client, data, job.prefix, n)
+					if twice {
+						benchSeed(b, client, data, target(job.prefix), n)
+					}
+				}
 				for range b.N {
-					server := redistest.Start(b)
-					client := server.Client(func(o *redis.Options) { o.ReadTimeout = time.Minute })
-					fresh := func() {
-						do(b, client, "FLUSHALL")
-						benchSeed(b, client, data, job.prefix, n)
-						if job.twice {
-							benchSeed(b, client, data, target(job.prefix), n)
-						}
-					}
-					_, idle := during(b, client, func() float64 { time.Sleep(2 * time.Second); return 0 })
-					fresh()
+					_, idle := during(b, server, func() float64 { time.Sleep(2 * time.Second); return 0 })
+					fresh(job.twice)
+					limit, blasted := blast(b, server, job.prefix, job.limit...)
+					ofCopy := limit
 					if job.kind == sweep.Verify {
-						do(b, client, "FLUSHALL")
-						benchSeed(b, client, data, job.prefix, n)
+						fresh(false)
+						ofCopy, _ = blast(b, server, job.prefix, copyEach)
 					}
-					limit, blastP99 := during(b, client, func() float64 { return blast(b, client, n, job.blast, job.prefix) })
-					fresh()
+					fresh(job.twice)
 					child := childSweep{Addr: server.Addr(), Kind: job.kind, Rule: job.rule, Phase: job.phase, Big: sweep.BigNow}
-					var mib, shellRate float64
-					rate, p99 := during(b, client, func() (rate float64) {
-						rate, mib = child.process(b, client, n, 10*time.Minute)
+					var rate, mib, cpu float64
+					_, swept := during(b, server, func() float64 {
+						rate, mib, cpu = child.process(b, client, n, 10*time.Minute)
 						return rate
 					})
-					fresh()
+					fresh(job.twice)
 					child.Throttled, child.Big = true, sweep.BigSkip
-					calm, calmP99 := during(b, client, func() float64 {
-						rate, _ := child.process(b, client, n, throttledFor)
+					calm, calmed := during(b, server, func() float64 {
+						rate, _, _ := child.process(b, client, n, throttledFor)
 						return rate
 					})
-					if job.kind == sweep.Backfill {
-						fresh()
-						shellRate = shell(b, server, client, throttledFor)
-						b.ReportMetric(rate/max(shellRate, 1), "x-shell")
+					switch job.kind {
+					case sweep.Backfill:
+						fresh(false)
+						b.ReportMetric(rate/max(shell(b, server, client, throttledFor), 1), "x-shell")
+					case sweep.Verify:
+						b.ReportMetric(rate/ofCopy, "x-copy")
 					}
 					b.ReportMetric(rate, "keys/s")
 					b.ReportMetric(rate/limit, "x-blast")
 					b.ReportMetric(calm, "throttled-keys/s")
 					b.ReportMetric(mib, "MiB")
-					for name, d := range map[string]time.Duration{"idle": idle, "blast": blastP99, "sweep": p99, "throttled": calmP99} {
-						b.ReportMetric(float64(d.Microseconds())/1000, name+"-p99-ms")
+					b.ReportMetric(float64(blasted.perKey(limit, idle))/float64(swept.perKey(rate, idle)), "x-cpu")
+					b.ReportMetric(cpu, "sweep-cores")
+					b.ReportMetric(blasted.cpu, "blast-server-cores")
+					b.ReportMetric(swept.cpu, "server-cores")
+					for name, seen := range map[string]observed{"idle": idle, "blast": blasted, "sweep": swept, "throttled": calmed} {
+						b.ReportMetric(float64(seen.p99.Microseconds())/1000, name+"-p99-ms")
 					}
 				}
 			})

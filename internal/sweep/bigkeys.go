@@ -156,12 +156,12 @@ func lightBytes(limit time.Duration) int64 {
 	return int64(limit / worst / StallError)
 }
 
-// weigh asks how big keys are: one round trip for all, and two more for those that could stall the server for limit. Of
-// the others only the bytes are known. A name that is gone weighs nothing.
+// weigh asks how big keys are: one round trip for all, at whose end two more are made for those that could stall the server
+// for limit. Of the others only the bytes are known. A name that is gone weighs nothing.
 //
 // Where the server does not tell what a key takes (it has no MEMORY USAGE, or the user no right to it), every key is
 // asked for its type and its elements.
-func weigh(ctx context.Context, to sender, names []string, limit time.Duration) ([]Weight, error) {
+func weigh(ctx context.Context, l *link, names []string, limit time.Duration) (end func() ([]Weight, error), err error) {
 	if limit == 0 {
 		limit = DefaultBigStall
 	}
@@ -170,25 +170,27 @@ func weigh(ctx context.Context, to sender, names []string, limit time.Duration) 
 	for i, name := range names {
 		commands[i] = command{"MEMORY", "USAGE", name}
 	}
-	replies, err := pipeline(ctx, to, commands)
+	var heavy []int
+	answered, err := ask(ctx, l, commands, func(i int, a answer) error {
+		switch code(a.err) {
+		case "ERR", "NOPERM":
+			heavy = append(heavy, i)
+			return nil
+		}
+		if out[i].Bytes = a.n; a.n >= lightBytes(limit) {
+			heavy = append(heavy, i)
+		}
+		return serverError("MEMORY USAGE", a.err)
+	})
 	if err != nil {
 		return nil, err
 	}
-	var heavy []int
-	for i, reply := range replies {
-		switch code(reply.Err()) {
-		case "ERR", "NOPERM":
-			heavy = append(heavy, i)
-			continue
-		}
-		if out[i].Bytes, err = integer(commands[i], reply); err != nil {
+	return func() ([]Weight, error) {
+		if err := answered(); err != nil {
 			return nil, err
 		}
-		if out[i].Bytes >= lightBytes(limit) {
-			heavy = append(heavy, i)
-		}
-	}
-	return out, weighHeavy(ctx, to, names, heavy, out)
+		return out, weighHeavy(ctx, l.client, names, heavy, out)
+	}, nil
 }
 
 // weighHeavy asks for the type and the length of some of the names.

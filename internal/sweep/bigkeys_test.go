@@ -79,6 +79,17 @@ func TestParseBigKeys(t *testing.T) {
 	}
 }
 
+func weighed(t *testing.T, c *redis.Client, names []string, limit time.Duration) ([]Weight, error) {
+	t.Helper()
+	l := newLink(c, 0, nil)
+	defer l.close()
+	end, err := weigh(t.Context(), l, names, limit)
+	if err != nil {
+		return nil, err
+	}
+	return end()
+}
+
 // What a server says of keys of every type, with and without MEMORY USAGE.
 func TestWeigh(t *testing.T) {
 	s := redistest.Shared(t)
@@ -100,7 +111,7 @@ func TestWeigh(t *testing.T) {
 	}
 	names := []string{"set", "hash", "zset", "list", "stream", "string", "small", "gone"}
 	const limit = 300 * time.Microsecond // lighter than what any of the big ones takes
-	full, err := weigh(t.Context(), c, names, limit)
+	full, err := weighed(t, c, names, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +133,7 @@ func TestWeigh(t *testing.T) {
 		t.Fatal(err)
 	}
 	poor := s.Client(func(o *redis.Options) { o.Username, o.Password = "poor", "x" })
-	blind, err := weigh(t.Context(), poor, names, limit)
+	blind, err := weighed(t, poor, names, limit)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,10 @@ func (c *checkpoint) doubt(now conditions, at time.Time) string {
 	}
 }
 
+// layout is that of the walks of all jobs. Where it changes, a position in the walks of another version means another one.
+const layout = 2
+
 // words are the options that change what a sweep does or finds wrong. How fast it goes and what it shows may differ.
 func (o *Options) words() string {
-	return fmt.Sprint(o.Execute, o.Repair, o.RemoveStrays, o.ClaimSharedLegacy, o.MinIdle, o.TTLTolerance, o.Trash, o.Undo, o.BigKeys, o.BigStall, o.Sample)
+	return fmt.Sprint(layout, o.Execute, o.Repair, o.RemoveStrays, o.ClaimSharedLegacy, o.MinIdle, o.TTLTolerance, o.Trash, o.Undo, o.BigKeys, o.BigStall, o.Sample)
 }

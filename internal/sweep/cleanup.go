@@ -35,13 +35,24 @@ type cleanup struct{ *run }
 var ErrIdleUnknown = errors.New("rekey: the server's maxmemory policy is LFU, so it keeps no idle times; " +
 	"see with `rekey audit` that nobody uses the legacy names, then run cleanup with --min-idle 0")
 
-func (j *cleanup) passes() []pass { return []pass{{legacySide, j.page}} }
+func (j *cleanup) passes() []pass { return []pass{{legacySide, j.begin}} }
 
-func (j *cleanup) page(ctx context.Context, l *link, keys []key) error {
-	dead, alone, err := j.split(ctx, l, keys)
-	if err != nil {
-		return err
-	}
+// begin asks how many of the targets are there. Where it is all of them, nothing more has to be asked.
+func (j *cleanup) begin(ctx context.Context, l *link, keys []key) (end func() error, err error) {
+	return j.startAll(ctx, l, "EXISTS", keys, func(k key) string { return k.target }, func(there int64) error {
+		if there == int64(len(keys)) {
+			return j.remove(ctx, l, keys, nil)
+		}
+		dead, alone, err := j.split(ctx, l, keys)
+		if err != nil {
+			return err
+		}
+		return j.remove(ctx, l, dead, alone)
+	})
+}
+
+// remove removes what has a target and names what has none.
+func (j *cleanup) remove(ctx context.Context, l *link, dead, alone []key) (err error) {
 	for _, k := range alone {
 		j.found(Missing, l, k, j.why())
 	}
@@ -62,12 +73,16 @@ func (j *cleanup) page(ctx context.Context, l *link, keys []key) error {
 	if j.Trash > 0 {
 		return j.discard(ctx, l, dead)
 	}
-	return j.each(ctx, l, dead,
-		func(k key) command { return command{"UNLINK", k.legacy} },
-		func(_ key, removed int64, err error) error {
-			j.result.Changed += removed
-			return err
-		})
+	if len(dead) == 0 {
+		return nil
+	}
+	names := make([]string, 0, len(dead))
+	for _, k := range dead {
+		names = append(names, k.legacy)
+	}
+	removed, err := l.client.Unlink(ctx, names...).Result()
+	j.result.Changed += removed
+	return serverError("UNLINK", err)
 }
 
 // why a legacy key has no target.

@@ -75,6 +75,12 @@ func serverError(command string, err error) error {
 	return &ServerError{Command: command, Code: code(err), Err: err}
 }
 
+// silent reports whether an error is that of a command without an answer.
+func silent(err error) bool {
+	var refused *ServerError
+	return errors.As(err, &refused) && refused.Code == ""
+}
+
 // code is the first word of a server's error, "" for an error of the connection.
 func code(err error) string {
 	var answered redis.Error

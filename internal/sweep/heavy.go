@@ -5,21 +5,34 @@ import (
 	"fmt"
 )
 
-// light returns the keys of a page that the job may treat like any other, and those that it renames in place of copying.
-// The others are too big, as [BigKeys.Treat] says, and are named and left: their gate does not hold before somebody has
-// decided. from is the name that is copied. A key that grows between this look and its COPY is copied all the same.
-func (r *run) light(ctx context.Context, l *link, keys []key, from func(key) string) (plain, rename []key, err error) {
-	if r.BigKeys == BigNow || len(keys) == 0 {
-		return keys, nil, nil
-	}
+// light begins a page by weighing its keys. Its end gives the job those that it may treat like any other, and those that it
+// renames in place of copying. The others are too big, as [BigKeys.Treat] says, and are named and left: their gate does not
+// hold before somebody has decided. from is the name that is copied. A key that grows between this look and its COPY is copied
+// all the same.
+func (r *run) light(ctx context.Context, l *link, keys []key, from func(key) string, then func(plain, rename []key) error) (end func() error, err error) {
 	names := make([]string, 0, len(keys))
 	for _, k := range keys {
 		names = append(names, from(k))
 	}
-	weights, err := weigh(ctx, l.client, names, r.BigStall)
+	weighed, err := weigh(ctx, l, names, r.BigStall)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	return func() error {
+		weights, err := weighed()
+		if err != nil {
+			return err
+		}
+		plain, rename, err := r.treat(ctx, l, keys, weights)
+		if err != nil {
+			return err
+		}
+		return then(plain, rename)
+	}, nil
+}
+
+// treat tells the keys that are copied from those that are renamed, and names those that are neither.
+func (r *run) treat(ctx context.Context, l *link, keys []key, weights []Weight) (plain, rename []key, err error) {
 	for i, k := range keys {
 		treatment, why := r.BigKeys.Treat(r.Kind, r.strategy, r.Phase, weights[i], r.BigStall)
 		if treatment == Plain {

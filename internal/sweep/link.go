@@ -3,7 +3,9 @@ package sweep
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,10 +16,14 @@ import (
 // giving it up would not stop it.
 const answerTimeout = time.Minute
 
-// link is the sweep's own connections to one database.
+// link is the sweep's own connections to one database: those of the client, and one that carries pages.
 type link struct {
 	database int
 	client   *redis.Client
+
+	mu     sync.Mutex // guards what follows
+	pages  *wire      // nil until it is asked for
+	closed bool
 }
 
 // newLink takes the options of the caller's client and changes what a sweep wants otherwise: RESP2, so that replies are
@@ -51,7 +57,40 @@ func newLink(base *redis.Client, database int, admit func(context.Context, *redi
 	return &link{database: database, client: redis.NewClient(&o)}
 }
 
-func (l *link) close() error { return l.client.Close() }
+// wire is the connection that carries pages. It is the walk's alone.
+func (l *link) wire(ctx context.Context) (*wire, error) {
+	l.mu.Lock()
+	w := l.pages
+	l.mu.Unlock()
+	if w != nil {
+		return w, nil
+	}
+	w, err := newWire(ctx, *l.client.Options())
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, errors.Join(serverError("PING", net.ErrClosed), w.close())
+	}
+	l.pages = w
+	return w, nil
+}
+
+// close may be called while the connections are at work: what waits for an answer gets an error.
+func (l *link) close() error {
+	l.mu.Lock()
+	l.closed = true
+	w := l.pages
+	l.pages = nil
+	l.mu.Unlock()
+	err := l.client.Close()
+	if w != nil {
+		err = errors.Join(err, w.close())
+	}
+	return err
+}
 
 // command is one command for a pipeline.
 type command []any

@@ -131,7 +131,7 @@ type Progress struct {
 	Kind     Kind
 	Rule     string
 	Database int
-	// Pass of Passes is a walk over the whole database; verify needs two, and each database of the plan has its own.
+	// Pass of Passes is a walk over a whole database; each database of the plan has its own.
 	Pass, Passes int
 	// Visited is how many of the Keys of the present pass's database SCAN has gone over, about: both are estimates.
 	Visited, Keys int64

@@ -28,7 +28,7 @@ type purge struct {
 	shared []string // other environments with names in these databases
 }
 
-func (j *purge) passes() []pass { return []pass{{targetSide, j.page}} }
+func (j *purge) passes() []pass { return []pass{{targetSide, j.begin}} }
 
 // look finds out whether other environments are in the databases, where that is part of a gate.
 func (j *purge) look(ctx context.Context, links []*link) (err error) {
@@ -45,19 +45,19 @@ func (j *purge) look(ctx context.Context, links []*link) (err error) {
 	return nil
 }
 
-func (j *purge) page(ctx context.Context, l *link, keys []key) error {
+func (j *purge) begin(ctx context.Context, l *link, keys []key) (end func() error, err error) {
 	if !j.Execute {
-		for _, k := range keys {
-			j.found(Leftover, l, k, "")
-		}
-		return nil
+		return func() error {
+			for _, k := range keys {
+				j.found(Leftover, l, k, "")
+			}
+			return nil
+		}, nil
 	}
-	return j.each(ctx, l, keys,
-		func(k key) command { return command{"UNLINK", k.target} },
-		func(_ key, removed int64, err error) error {
-			j.result.Changed += removed
-			return err
-		})
+	return j.startAll(ctx, l, "UNLINK", keys, func(k key) string { return k.target }, func(removed int64) error {
+		j.result.Changed += removed
+		return nil
+	})
 }
 
 func (j *purge) prove(phase.Gate) (bool, string) {

@@ -24,10 +24,10 @@ import (
 // is for the operator to decide.
 type relocate struct{ *run }
 
-func (j *relocate) passes() []pass { return []pass{{legacySide, j.page}} }
+func (j *relocate) passes() []pass { return []pass{{legacySide, j.begin}} }
 
-func (j *relocate) page(ctx context.Context, l *link, keys []key) error {
-	return j.each(ctx, l, keys,
+func (j *relocate) begin(ctx context.Context, l *link, keys []key) (end func() error, err error) {
+	return j.start(ctx, l, keys,
 		func(k key) command { return command{"RENAMENX", k.legacy, k.target} },
 		j.moved(l))
 }

@@ -30,16 +30,11 @@ func newReverse(r *run) job {
 // drain and sealed L would be brought back that every write removes.
 type reverse struct{ *run }
 
-func (j *reverse) passes() []pass { return []pass{{targetSide, j.page}} }
+func (j *reverse) passes() []pass { return []pass{{targetSide, j.begin}} }
 
-func (j *reverse) page(ctx context.Context, l *link, keys []key) error {
-	plain, _, err := j.light(ctx, l, keys, func(k key) string { return k.target })
-	if err != nil {
-		return err
-	}
-	return j.each(ctx, l, plain,
-		func(k key) command { return command{"COPY", k.target, k.legacy, "REPLACE"} },
-		j.copied(l))
+func (j *reverse) begin(ctx context.Context, l *link, keys []key) (end func() error, err error) {
+	return j.copies(ctx, l, keys, func(k key) string { return k.target },
+		func(k key) command { return command{"COPY", k.target, k.legacy, "REPLACE"} })
 }
 
 func (j *reverse) prove(phase.Gate) (bool, string) {
@@ -56,10 +51,10 @@ func (j *reverse) prove(phase.Gate) (bool, string) {
 // to legacy), for legacy reads the legacy name alone. The argument is that of [relocate] the other way round.
 type bringHome struct{ *run }
 
-func (j *bringHome) passes() []pass { return []pass{{targetSide, j.page}} }
+func (j *bringHome) passes() []pass { return []pass{{targetSide, j.begin}} }
 
-func (j *bringHome) page(ctx context.Context, l *link, keys []key) error {
-	return j.each(ctx, l, keys,
+func (j *bringHome) begin(ctx context.Context, l *link, keys []key) (end func() error, err error) {
+	return j.start(ctx, l, keys,
 		func(k key) command { return command{"RENAMENX", k.target, k.legacy} },
 		j.moved(l))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -34,6 +35,9 @@ type run struct {
 
 	awaiting time.Time // since when the server is waited for
 	lastPage time.Time
+
+	met  map[string]struct{} // names of the page at hand
+	name []byte              // one of them
 
 	result   Result
 	reported map[reportedKey]struct{}
@@ -96,9 +100,7 @@ func (r *run) try(ctx context.Context) error {
 	held.end()
 	if err != nil && held.isTaken() {
 		// Without an answer something may be under way still; who goes on closes the connection.
-		var refused *ServerError
-		silent := errors.As(err, &refused) && refused.Code == ""
-		left := held.release(work, !silent)
+		left := held.release(work, !silent(err))
 		r.left = left == nil && r.result.Verdict.RunID != ""
 	}
 	over()
@@ -140,7 +142,7 @@ func prepare(o Options) (*run, error) {
 	}
 	r := &run{
 		Options: o, token: rand.Text(), names: o.Plan.Names(), rule: rule, strategy: o.Plan.Rules[rule].Strategy,
-		reported: make(map[reportedKey]struct{}),
+		met: make(map[string]struct{}), reported: make(map[reportedKey]struct{}),
 	}
 	refuse := func(job string, want []phase.Phase) error {
 		return &PhaseError{Job: job, Rule: o.Rule, Strategy: r.strategy, Phase: o.Phase, Want: want}
@@ -292,6 +294,7 @@ const maxReported = 10_000
 
 // found counts a problem and keeps it if there is room. It is false for one that was counted before.
 func (r *run) found(class Class, l *link, k key, detail string) bool {
+	k.legacy, k.target = strings.Clone(k.legacy), strings.Clone(k.target) // not the whole page with them
 	id := reportedKey{class, l.database, k.legacy}
 	if _, ok := r.reported[id]; ok {
 		return false
@@ -323,9 +326,67 @@ func (r *run) report() {
 	r.OnProgress(p)
 }
 
-// each sends one command for every key and gives each answer, a number, to the job. What take returns ends the sweep; an
-// error of the server is its to judge.
+// start sends one command for every key. The end that it returns gives each answer, a number, to the job. What take returns
+// ends the sweep; an error of the server is its to judge.
+func (r *run) start(ctx context.Context, l *link, keys []key, words func(key) command, take func(key, int64, error) error) (end func() error, err error) {
+	commands := make([]command, 0, len(keys))
+	for _, k := range keys {
+		commands = append(commands, words(k))
+	}
+	return ask(ctx, l, commands, func(i int, a answer) error {
+		return take(keys[i], a.n, serverError(commands[i].name(), a.err))
+	})
+}
+
+// startAll sends one command about the names of all keys. The end that it returns gives the answer, a number, to the job.
+func (r *run) startAll(ctx context.Context, l *link, word string, keys []key, name func(key) string, take func(n int64) error) (end func() error, err error) {
+	if len(keys) == 0 {
+		return func() error { return take(0) }, nil
+	}
+	all := make(command, 0, 1+len(keys))
+	all = append(all, word)
+	for _, k := range keys {
+		all = append(all, name(k))
+	}
+	return ask(ctx, l, []command{all}, func(_ int, a answer) error {
+		if err := serverError(word, a.err); err != nil {
+			return err
+		}
+		return take(a.n)
+	})
+}
+
+// ask sends commands on the connection that carries pages. The end that it returns gives their answers to take.
+func ask(ctx context.Context, l *link, commands []command, take func(i int, a answer) error) (end func() error, err error) {
+	if len(commands) == 0 {
+		return done, nil
+	}
+	w, err := l.wire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.send(commands); err != nil {
+		return nil, err
+	}
+	return func() error { return w.each(commands, take) }, nil
+}
+
+// done is the end of a page that is asked nothing.
+func done() error { return nil }
+
+// each does both at once. While the next page is on the connection that carries pages, it takes another one.
 func (r *run) each(ctx context.Context, l *link, keys []key, words func(key) command, take func(key, int64, error) error) error {
+	w, err := l.wire(ctx)
+	if err != nil {
+		return err
+	}
+	if w.owing == 0 {
+		end, err := r.start(ctx, l, keys, words, take)
+		if err != nil {
+			return err
+		}
+		return end()
+	}
 	commands := make([]command, 0, len(keys))
 	for _, k := range keys {
 		commands = append(commands, words(k))

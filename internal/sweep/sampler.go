@@ -246,9 +246,19 @@ func (s *sampler) worked(keys int, took time.Duration) {
 	}
 }
 
-// hold sleeps before a page for what the last one owes, and for as long as the sweep is paused. told is called with the
-// reason before it sleeps, and with none where nothing holds the sweep back.
-func (s *sampler) hold(ctx context.Context, told func(class, text string, sleeps time.Duration)) error {
+// free reports whether a page may begin before the one before it has ended: where nothing holds the sweep back, and nothing
+// that it would sleep for is measured by the page.
+func (s *sampler) free() bool {
+	if s == nil {
+		return true
+	}
+	p, k := s.now()
+	return p.class == "" && p.ratio == 0 && *k.Nice == 0 && *k.Rate == 0 && !*k.Paused
+}
+
+// hold sleeps before a page for what the last one owes, and for as long as the sweep is paused. finish ends the page at work
+// before it sleeps. told is called with the reason then, and with none where nothing holds the sweep back.
+func (s *sampler) hold(ctx context.Context, finish func() error, told func(class, text string, sleeps time.Duration)) error {
 	if s == nil {
 		return nil
 	}
@@ -266,7 +276,13 @@ func (s *sampler) hold(ctx context.Context, told func(class, text string, sleeps
 			if sleeps == 0 {
 				return nil
 			}
+			if err := finish(); err != nil {
+				return err
+			}
 			return pause(ctx, sleeps)
+		}
+		if err := finish(); err != nil {
+			return err
 		}
 		told(class, text, pausedPoll)
 		if err := pause(ctx, pausedPoll); err != nil {

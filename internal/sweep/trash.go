@@ -124,7 +124,7 @@ func (j *undo) prepare(ctx context.Context, l *link) error {
 	return nil
 }
 
-func (j *undo) passes() []pass { return []pass{{side: trashSide, page: j.page}} }
+func (j *undo) passes() []pass { return []pass{whole(trashSide, j.page)} }
 
 func (j *undo) page(ctx context.Context, l *link, keys []key) error {
 	if len(keys) == 0 {

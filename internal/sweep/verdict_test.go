@@ -102,8 +102,8 @@ func TestVerdictIsGoneWhileItsSweepRuns(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "start it again") {
 		t.Errorf("got %v", err)
 	}
-	if pages != 3 || r.Matched == 0 || r.Matched > 1000 {
-		t.Errorf("got %d pages and %d keys, want the sweep stopped after 3 pages", pages, r.Matched)
+	if pages < 3 || pages > 4 || r.Matched == 0 || r.Matched > 1000 {
+		t.Errorf("got %d pages and %d keys, want the sweep stopped after 3 pages and the one that had begun", pages, r.Matched)
 	}
 	if !strings.Contains(err.Error(), fmt.Sprintf("after %d keys", r.Matched)) {
 		t.Errorf("the error does not say what was done: %v", err)

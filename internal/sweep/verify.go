@@ -1,7 +1,9 @@
 package sweep
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -31,7 +33,8 @@ type verify struct {
 	traits traits
 
 	sampling sampling
-	long     int // so many pages take the long way yet
+	long     int  // so many pages take the long way yet
+	timeless bool // no key of the database had an expiry time when the last page was asked
 }
 
 // expectation is what a phase makes of a key with only one name, and of one with two.
@@ -134,7 +137,7 @@ func (j *verify) sampled(keys []key) []key {
 func (j *verify) passes() []pass {
 	switch {
 	case j.expect.missing && j.expect.orphan:
-		return []pass{{legacySide, j.compare}, {targetSide, j.orphans}}
+		return []pass{{bothSides, j.compareBoth}}
 	case j.expect.missing || j.Phase == phase.Move:
 		return []pass{{legacySide, j.compare}}
 	default:
@@ -160,52 +163,80 @@ func (j *verify) prove(phase.Gate) (bool, string) {
 	return true, ""
 }
 
-// orphans looks for target keys without a legacy copy; those with one are compared in the other pass.
-func (j *verify) orphans(ctx context.Context, l *link, keys []key) error {
-	var alone []key
+// compareBoth begins a page of names of both sides. A key is compared where its legacy name is found; where its target is,
+// the question is whether it has a legacy copy.
+func (j *verify) compareBoth(ctx context.Context, l *link, keys []key) (end func() error, err error) {
+	legacy, target := make([]key, 0, len(keys)), make([]key, 0, len(keys))
+	for _, k := range keys {
+		if k.found == targetSide {
+			target = append(target, k)
+		} else {
+			legacy = append(legacy, k)
+		}
+	}
+	orphaned, err := j.orphans(ctx, l, target)
+	if err != nil {
+		return nil, err
+	}
+	compared, err := j.compare(ctx, l, legacy)
+	if err != nil {
+		return nil, errors.Join(err, orphaned())
+	}
+	return func() error {
+		err := orphaned()
+		return cmp.Or(compared(), err)
+	}, nil
+}
+
+// orphans looks for target keys without a legacy copy. Where all the legacy copies of a page are there, one answer says so.
+func (j *verify) orphans(ctx context.Context, l *link, keys []key) (end func() error, err error) {
 	if j.result.Sample != nil {
 		keys = slices.DeleteFunc(keys, func(k key) bool { return !j.sampling.picks(k.legacy) })
 	}
-	err := j.each(ctx, l, keys,
-		func(k key) command { return command{"EXISTS", k.legacy} },
-		func(k key, exists int64, err error) error {
-			if exists == 0 {
-				alone = append(alone, k)
-			}
-			return err
-		})
-	if err != nil {
-		return err
-	}
-	if j.result.Sample != nil {
-		j.result.Sample.Compared += int64(len(alone)) // the others were in the first pass
-	}
-	return j.examine(ctx, l, alone)
-}
-
-// compare is the first look at a page, and the second at what differs in it.
-func (j *verify) compare(ctx context.Context, l *link, keys []key) error {
-	keys, err := j.settleShort(ctx, l, j.sampled(keys))
-	if err != nil {
-		return err
-	}
-	small, doubtful, err := j.measure(ctx, l, keys)
-	if err != nil {
-		return err
-	}
-	for len(small) > 0 {
-		n, bytes := 0, int64(0)
-		for n < len(small) && (n == 0 || bytes < batchBytes) {
-			bytes += small[n].bytes
-			n++
+	return j.startAll(ctx, l, "EXISTS", keys, func(k key) string { return k.legacy }, func(there int64) error {
+		if there == int64(len(keys)) {
+			return nil
 		}
-		differ, err := j.firstLook(ctx, l, small[:n])
+		var alone []key
+		err := j.each(ctx, l, keys,
+			func(k key) command { return command{"EXISTS", k.legacy} },
+			func(k key, exists int64, err error) error {
+				if exists == 0 {
+					alone = append(alone, k)
+				}
+				return err
+			})
 		if err != nil {
 			return err
 		}
-		doubtful, small = append(doubtful, differ...), small[n:]
-	}
-	return j.examine(ctx, l, doubtful)
+		if j.result.Sample != nil {
+			j.result.Sample.Compared += int64(len(alone)) // the others are compared under their legacy names
+		}
+		return j.examine(ctx, l, alone)
+	})
+}
+
+// compare begins the first look at a page. Its end takes the second at what differs in it.
+func (j *verify) compare(ctx context.Context, l *link, keys []key) (end func() error, err error) {
+	return j.settleShort(ctx, l, j.sampled(keys), func(rest []key) error {
+		small, doubtful, err := j.measure(ctx, l, rest)
+		if err != nil {
+			return err
+		}
+		for len(small) > 0 {
+			n, bytes := 0, int64(0)
+			for n < len(small) && (n == 0 || bytes < batchBytes) {
+				bytes += small[n].bytes
+				n++
+			}
+			differ, err := j.firstLook(ctx, l, small[:n])
+			if err != nil {
+				return err
+			}
+			doubtful, small = append(doubtful, differ...), small[n:]
+		}
+		return j.examine(ctx, l, doubtful)
+	})
 }
 
 // examine is the second look at some keys. What it finds is reported, and mended if that was asked for.

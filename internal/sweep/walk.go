@@ -2,8 +2,6 @@ package sweep
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -14,18 +12,29 @@ const (
 	legacySide side = iota
 	targetSide
 	trashSide // the legacy names that cleanup has put aside
+	bothSides
 )
 
 // key is one logical key of the rule, found under one of its names.
 type key struct {
 	legacy, target string
 	trash          string // its name in the trash, where that is what was found
+	found          side   // which of its names was
 }
 
 // pass is one walk over the names of one side.
 type pass struct {
 	side side
-	page func(ctx context.Context, l *link, keys []key) error
+	// begin sends what a page is asked first, and end, which is called once, does the rest of the work on it. The next page
+	// may have begun by then.
+	begin func(ctx context.Context, l *link, keys []key) (end func() error, err error)
+}
+
+// whole makes a pass of work that is done on a page at once.
+func whole(s side, page func(ctx context.Context, l *link, keys []key) error) pass {
+	return pass{s, func(ctx context.Context, l *link, keys []key) (func() error, error) {
+		return func() error { return page(ctx, l, keys) }, nil
+	}}
 }
 
 // page is what one SCAN answered.
@@ -36,32 +45,44 @@ type page struct {
 	err    error
 }
 
-// walk calls work with the keys of the rule that a SCAN of one database finds, page by page, from a cursor on (0: the whole
-// database). The next page is on its way while one is worked on. It ends early when ctx is done; what is sent runs under the
-// context work, which is not.
-func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) error {
-	pair := r.names.Pair(r.rule)
-	glob := pair.Legacy().Glob()
-	switch p.side {
-	case targetSide:
-		glob = pair.Target().Glob()
-	case trashSide:
-		glob = r.trashGlob()
-	}
-	coming := make(chan page, 1)
+// walk gives the keys of the rule that a SCAN of one database finds to a pass, page by page, from a cursor on (0: the whole
+// database). It ends early when ctx is done; what is sent runs under the context work, which is not.
+//
+// The server is not to wait for the sweep. While one page is worked on the next one is on its way from SCAN; and where nothing
+// holds the sweep back, that one begins as well before the answers of the first are read. Pages end in the order in which they
+// began, each before it counts as reached. All have ended when walk returns, or the connection was lost.
+func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) (err error) {
+	coming, scanning := make(chan page, 1), false
 	fetch := func(cursor uint64) {
+		scanning = true
 		batch := int64(r.sampler.batch(r.Page))
 		go func() {
-			names, cursor, err := l.client.Scan(work, cursor, string(glob), batch).Result()
+			names, cursor, err := l.client.Scan(work, cursor, r.glob(p.side), batch).Result()
 			coming <- page{names, cursor, batch, serverError("SCAN", err)}
 		}()
 	}
+	visited := r.progress.Visited
+	var under *begun // the page that has begun
+	finish := func() error {
+		b := under
+		under = nil
+		return r.finished(b)
+	}
+	defer func() {
+		if late := finish(); silent(late) {
+			err = late
+		}
+		if scanning {
+			<-coming // it ends by itself, and nothing may outlive the sweep
+		}
+	}()
 	for fetch(from); ; {
 		now := <-coming
+		scanning = false
 		if now.err != nil {
 			return now.err
 		}
-		if err := r.sampler.hold(ctx, r.held); err != nil {
+		if err := r.sampler.hold(ctx, finish, r.held); err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
@@ -75,24 +96,69 @@ func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) erro
 		if now.cursor != 0 {
 			fetch(now.cursor)
 		}
-		r.progress.Visited = min(r.progress.Visited+now.batch, r.progress.Keys)
+		visited = min(visited+now.batch, r.progress.Keys)
 		keys := r.keys(now.names, p.side)
-		r.result.Seen += int64(len(now.names))
-		r.result.Matched += int64(len(keys))
-		begun := time.Now()
-		err := p.page(work, l, keys)
-		r.sampler.worked(len(keys), time.Since(begun))
-		if err == nil && now.cursor != 0 {
-			r.reached(r.at.Walk, now.cursor, r.progress.Visited)
-		}
-		r.report()
-		switch {
-		case err != nil && now.cursor != 0:
-			<-coming // it ends by itself, and nothing may outlive the sweep
-			return err
-		case err != nil || now.cursor == 0:
+		next := &begun{names: len(now.names), keys: len(keys), cursor: now.cursor, visited: visited, since: time.Now()}
+		if next.end, err = p.begin(work, l, keys); err != nil {
 			return err
 		}
+		err := finish()
+		under = next
+		if err != nil {
+			return err
+		}
+		if now.cursor == 0 {
+			return finish()
+		}
+		if !r.sampler.free() {
+			if err := finish(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// begun is a page that has begun.
+type begun struct {
+	names, keys int
+	cursor      uint64 // of the page behind it
+	visited     int64
+	since       time.Time
+	end         func() error
+}
+
+// finished ends a page; nil: there is none.
+func (r *run) finished(b *begun) error {
+	if b == nil {
+		return nil
+	}
+	err := b.end()
+	r.sampler.worked(b.keys, time.Since(b.since))
+	if err != nil {
+		return err
+	}
+	r.result.Seen += int64(b.names)
+	r.result.Matched += int64(b.keys)
+	r.progress.Visited = b.visited
+	if b.cursor != 0 {
+		r.reached(r.at.Walk, b.cursor, b.visited)
+	}
+	r.report()
+	return nil
+}
+
+// glob matches all names of a side, and maybe others.
+func (r *run) glob(s side) string {
+	pair := r.names.Pair(r.rule)
+	switch s {
+	case targetSide:
+		return string(pair.Target().Glob())
+	case trashSide:
+		return string(r.trashGlob())
+	case bothSides:
+		return "" // one walk over all names costs the server less than two that match half of them each
+	default:
+		return string(pair.Legacy().Glob())
 	}
 }
 
@@ -104,21 +170,44 @@ func (r *run) keys(names []string, s side) []key {
 		return r.trashKeys(names)
 	}
 	keys := make([]key, 0, len(names))
+	others := make([]byte, 0, 64*len(names)) // of all keys, one behind the other
+	ends := make([]int, 0, len(names))
+	clear(r.met)
 	for _, text := range names {
-		name := []byte(text)
-		rule, target := r.names.Find(name)
-		if rule != r.rule || target != (s == targetSide) {
+		// SCAN may give a name twice in one page, and commands of one pipeline should not meet themselves.
+		if _, twice := r.met[text]; twice {
 			continue
 		}
-		pair := r.names.Pair(rule)
-		if other, ok := pair.AppendTarget(nil, name); !target && ok {
-			keys = append(keys, key{legacy: text, target: string(other)})
+		r.met[text] = struct{}{}
+		r.name = append(r.name[:0], text...)
+		rule, target := r.names.Find(r.name)
+		if rule != r.rule || s != bothSides && target != (s == targetSide) {
+			continue
 		}
-		if other, ok := pair.AppendLegacy(nil, name); target && ok {
-			keys = append(keys, key{legacy: string(other), target: text})
+		k := key{legacy: text}
+		if target {
+			k = key{target: text, found: targetSide}
 		}
+		other, ok := others, false
+		if pair := r.names.Pair(rule); target {
+			other, ok = pair.AppendLegacy(others, r.name)
+		} else {
+			other, ok = pair.AppendTarget(others, r.name)
+		}
+		if !ok {
+			continue
+		}
+		others = other
+		keys, ends = append(keys, k), append(ends, len(others))
 	}
-	// SCAN may give a name twice in one page, and commands of one pipeline should not meet themselves.
-	slices.SortFunc(keys, func(a, b key) int { return strings.Compare(a.legacy, b.legacy) })
-	return slices.Compact(keys)
+	from, all := 0, string(others)
+	for i, end := range ends {
+		if k := &keys[i]; k.found == targetSide {
+			k.legacy = all[from:end]
+		} else {
+			k.target = all[from:end]
+		}
+		from = end
+	}
+	return keys
 }

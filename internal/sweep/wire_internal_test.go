@@ -1,0 +1,88 @@
+package sweep
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The answers of two pages come in pieces of every size. An error that a job makes of one ends the page, but all answers of the
+// page are read, so that those of the next one are its own.
+func TestWireKeepsPagesApart(t *testing.T) {
+	long := strings.Repeat("x", 3*wireBytes)
+	stream := ":7\r\n-OOM no room\r\n$3\r\na\r\n\r\n$-1\r\n" + "+OK\r\n$196608\r\n" + long + "\r\n:-1\r\n"
+	first := []command{{"A"}, {"B"}, {"C"}, {"D"}}
+	second := []command{{"E"}, {"F"}, {"G", "1", 2, int64(3)}}
+	for _, size := range []int{1, 2, 3, 7, 100, 4096, len(stream)} {
+		near, far := net.Pipe()
+		w := &wire{conn: near, timeout: 10 * time.Second, in: make([]byte, wireBytes)}
+		sent := make(chan string, 1)
+		go func() {
+			got := make([]byte, 0, 1024)
+			for len(got) < len("*1\r\n$1\r\nA\r\n")*6+len("*4\r\n$1\r\nG\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n") {
+				piece := make([]byte, 1024)
+				n, err := far.Read(piece)
+				if err != nil {
+					break
+				}
+				got = append(got, piece[:n]...)
+			}
+			sent <- string(got)
+			for rest := stream; rest != ""; {
+				n, err := far.Write([]byte(rest[:min(size, len(rest))]))
+				if err != nil {
+					return // the test has failed
+				}
+				rest = rest[n:]
+			}
+		}()
+		if err := errors.Join(w.send(first), w.send(second)); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-sent; !strings.HasSuffix(got, "*1\r\n$1\r\nF\r\n*4\r\n$1\r\nG\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n") {
+			t.Fatalf("sent %q", got)
+		}
+		enough := errors.New("enough")
+		err := w.each(first, func(i int, a answer) error {
+			switch {
+			case i == 0 && a.n == 7:
+				return nil
+			case i == 1 && code(a.err) == "OOM" && a.err.Error() == "OOM no room":
+				return enough
+			}
+			t.Errorf("in pieces of %d: answer %d is %+v", size, i, a)
+			return nil
+		})
+		if !errors.Is(err, enough) || w.owing != len(second) {
+			t.Errorf("in pieces of %d: %v, and %d answers to come", size, err, w.owing)
+		}
+		err = w.each(second, func(i int, a answer) error {
+			if ok := i == 0 && string(a.text) == "OK" || i == 1 && string(a.text) == long || i == 2 && a.n == -1; !ok {
+				t.Errorf("in pieces of %d: answer %d of the second page is %+v", size, i, a)
+			}
+			return nil
+		})
+		if err != nil || w.owing != 0 {
+			t.Errorf("in pieces of %d: %v, and %d answers to come", size, err, w.owing)
+		}
+		_ = far.Close()
+		if _, err := w.receive(); err == nil {
+			t.Error("a closed connection gave an answer")
+		}
+		_ = near.Close()
+	}
+}
+
+func TestTimeless(t *testing.T) {
+	info := "# Keyspace\r\ndb0:keys=5,expires=0,avg_ttl=0\r\ndb1:keys=5,expires=1,avg_ttl=9\r\ndb10:keys=5,expires=0,avg_ttl=0,subexpiry=0\r\n"
+	for database, want := range map[int]bool{0: true, 1: false, 10: true, 2: false} {
+		if got := timeless(info, database); got != want {
+			t.Errorf("database %d: %v", database, got)
+		}
+	}
+	if timeless("", 0) || timeless("db0:keys=1,expires=00", 0) {
+		t.Error("what is not said was taken for none")
+	}
+}
