@@ -127,6 +127,7 @@ type rule struct {
 	why      string
 	names    Names
 	relative bool
+	plain    bool
 	form     func(u Use, args [][]byte) Use
 	keys     func(dst []Key, args [][]byte) ([]Key, error)
 }
@@ -138,7 +139,7 @@ func newRules() map[string]*rule {
 	all := make(map[string]*rule)
 	for _, f := range families {
 		for _, name := range fields(f.names) {
-			all[name] = &rule{class: f.class, why: f.why}
+			all[name] = &rule{class: f.class, why: f.why, plain: f.plain(name)}
 		}
 	}
 	for _, name := range fields(relativeTTL) {

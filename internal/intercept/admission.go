@@ -25,6 +25,7 @@ func (s *Session) Admitted(reason error) error {
 		return s.err
 	}
 	s.table = s.rules.Table()
+	s.joined()
 	s.pump()
 	return s.err
 }
@@ -36,4 +37,5 @@ func (s *Session) learnedAll() {
 		return
 	}
 	s.unstall()
+	s.joined()
 }

@@ -34,6 +34,7 @@ type Conn struct {
 	err      error     // of the session or of a write
 	closed   bool
 	room     sync.Cond // something was taken off; its lock is mu
+	link     *Link     // of the sessions that share it, nil without; session asks for it what they must know
 }
 
 // Hooks are how a connection reports to its instance. All may be nil.
@@ -403,7 +404,7 @@ func (c *Conn) Close() error {
 		c.err = net.ErrClosed
 	}
 	c.room.Broadcast()
-	oldest := c.session.Oldest()
+	oldest := c.oldest()
 	c.mu.Unlock()
 	if c.hooks.Closed != nil {
 		c.hooks.Closed(c, oldest)
@@ -415,7 +416,15 @@ func (c *Conn) Close() error {
 func (c *Conn) Oldest() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.session.Oldest()
+	return c.oldest()
+}
+
+func (c *Conn) oldest() uint64 {
+	oldest := c.session.Oldest()
+	if c.link != nil {
+		oldest = min(oldest, c.link.oldest())
+	}
+	return oldest
 }
 
 // Abandon gives up what the application holds open under tables before a version; see

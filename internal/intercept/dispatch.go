@@ -17,6 +17,14 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 		return true // an empty line; the server says nothing to it either
 	}
 	c, ok := command.Lookup(args)
+	if s.sharing != nil {
+		switch s.place(c, ok, raw, args) {
+		case elsewhere:
+			return false
+		case answered:
+			return true
+		}
+	}
 	if !ok {
 		if c, ok = s.lookup(args); !ok {
 			return s.ask(args)

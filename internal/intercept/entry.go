@@ -80,6 +80,8 @@ type queue struct {
 	ring       []*entry
 	head, size int
 	free       []*entry
+	// How many entries have come and gone, and how many had when the last one went that the server answered.
+	came, went, answered uint64
 }
 
 // at is the entry at place i, 0 being the first.
@@ -117,6 +119,7 @@ func (q *queue) push() *entry {
 	e.reset()
 	q.ring[(q.head+q.size)%len(q.ring)] = e
 	q.size++
+	q.came++
 	return e
 }
 
@@ -134,5 +137,8 @@ func (q *queue) take() *entry {
 	q.ring[q.head] = nil
 	q.head = (q.head + 1) % len(q.ring)
 	q.size--
+	if q.went++; e.kind != kindLocal {
+		q.answered = q.went
+	}
 	return e
 }

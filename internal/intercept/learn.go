@@ -15,12 +15,18 @@ import (
 // user may use MULTI. Connections that see only parked rules ask for their number
 // alone, see [Session.learnID].
 func (s *Session) learnFirst() bool {
-	if s.learned || s.multi != nil || s.proto == 2 && s.subs.any() || s.monitoring {
+	if s.sharing != nil || s.learned || s.multi != nil || s.proto == 2 && s.subs.any() || s.monitoring {
 		return false
 	}
 	if s.table.parked {
 		return s.learnID()
 	}
+	s.learnAll()
+	return true
+}
+
+// learnAll asks for everything.
+func (s *Session) learnAll() {
 	s.learned = true
 	s.stall()
 	s.askID(func() {})
@@ -33,7 +39,7 @@ func (s *Session) learnFirst() bool {
 	})
 	s.sendText("*1\r\n$4\r\nINFO\r\n")
 	if watching { // an EXEC of ours would end it
-		return true
+		return
 	}
 	s.question(func(reply []byte) {
 		s.noMulti = ""
@@ -49,7 +55,6 @@ func (s *Session) learnFirst() bool {
 		s.learnedAll()
 	})
 	s.sendText(wireExec)
-	return true
 }
 
 // learnID asks for the connection's CLIENT ID before anything of the application is on

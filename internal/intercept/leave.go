@@ -34,7 +34,7 @@ func (s *Session) Leave() error {
 
 // left ends a session that was left, once there is nothing complete to read.
 func (s *Session) left() {
-	if s.leaving && s.stalled == 0 && s.err == nil && s.ending == nil {
+	if s.leaving && s.stalled == 0 && !s.held() && s.err == nil && s.ending == nil {
 		s.ending = ErrLeft
 		s.settle()
 	}

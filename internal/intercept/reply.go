@@ -48,6 +48,15 @@ func (s *Session) Server(p []byte) error {
 		return s.err
 	}
 	s.table = s.rules.Table()
+	s.take(p)
+	if s.err == nil {
+		s.pump()
+	}
+	return s.err
+}
+
+// take takes bytes of the server, and reads nothing of the client for their sake.
+func (s *Session) take(p []byte) {
 	if len(s.part) > 0 {
 		s.part = append(s.part, p...)
 		n := s.replies(s.part)
@@ -57,10 +66,6 @@ func (s *Session) Server(p []byte) error {
 		n := s.replies(p)
 		s.part = append(s.part, p[n:]...)
 	}
-	if s.err == nil {
-		s.pump()
-	}
-	return s.err
 }
 
 // replies takes what it can of p, which is all but the beginning of a value whose first
@@ -98,6 +103,7 @@ func (s *Session) step(b []byte) int {
 	e := s.q.front()
 	if e == nil {
 		// Bytes that nobody asked for, such as an error before the server hangs up.
+		s.unasked = true
 		return s.begin(b, sinkClient, false, endNothing, nil)
 	}
 	switch e.kind {
@@ -227,7 +233,9 @@ func (s *Session) settle() {
 		s.q.pop()
 	}
 	switch {
-	case s.q.size > 0:
+	case s.q.size > 0, s.joining:
+	case len(s.retries) > 0 && !s.retries[0].running && s.sharing != nil:
+		s.seek(Want{Own: true}) // it takes several round trips, and a WATCH
 	case len(s.retries) > 0 && !s.retries[0].running:
 		s.retry()
 	case len(s.retries) == 0 && s.ending != nil && s.err == nil:

@@ -180,7 +180,8 @@ func (s *Session) retryRead(rc *rewrite.Command) {
 		for i := range s.lines.Lines {
 			s.send(s.lines.Args(i)...)
 		}
-		s.sendText(wireMulti + wireExec)
+		s.sendText(wireMulti)
+		s.sendText(wireExec)
 		s.internal(s.snapshot)
 		s.q.last().count = len(s.lines.Lines) + 2
 	}

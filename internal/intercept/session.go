@@ -80,6 +80,11 @@ type Session struct {
 	// leaving: see Leave.
 	leaving bool
 
+	sharing *sharing // nil where the session has a connection of its own
+	joining bool     // it has one now, which is not admitted yet
+	sent    int      // commands for the server since the link has taken them
+	unasked bool     // something came that nobody asked for
+
 	classes [classes]uint64 // commands of the client by class
 }
 
@@ -122,7 +127,7 @@ func (s *Session) Client(p []byte) error {
 
 // read takes complete commands off p, without copying them first.
 func (s *Session) read(p []byte) (n int) {
-	for n < len(p) && s.stalled == 0 && s.err == nil && s.ending == nil {
+	for n < len(p) && s.stalled == 0 && s.err == nil && s.ending == nil && !s.held() {
 		if s.learnFirst() {
 			break
 		}
@@ -142,7 +147,7 @@ func (s *Session) read(p []byte) (n int) {
 
 // pump takes complete commands off what has been kept.
 func (s *Session) pump() {
-	for s.inFrom < len(s.in) && s.stalled == 0 && s.err == nil && s.ending == nil {
+	for s.inFrom < len(s.in) && s.stalled == 0 && s.err == nil && s.ending == nil && !s.held() {
 		if s.learnFirst() {
 			break
 		}
@@ -243,8 +248,15 @@ func (s *Session) Abandon(version uint64) {
 	}
 }
 
-// forward sends bytes of the client as they are.
+// forward sends bytes of the client as they are. On a shared connection the command at hand is written
+// anew: should the server ever read other borders in the client's bytes than we do, the replies of
+// everybody behind it would be another's.
 func (s *Session) forward(raw []byte) {
+	if s.sharing != nil {
+		s.send(s.args...)
+		return
+	}
+	s.sent++
 	if c := &s.client; c.on {
 		if end := c.n + len(raw); end <= len(c.from) && len(raw) > 0 && &c.from[c.n] == &raw[0] {
 			c.n = end
@@ -264,10 +276,16 @@ func (s *Session) server0() []byte {
 }
 
 // send sends a command.
-func (s *Session) send(args ...[]byte) { s.toServer = resp.AppendCommand(s.server0(), args...) }
+func (s *Session) send(args ...[]byte) {
+	s.sent++
+	s.toServer = resp.AppendCommand(s.server0(), args...)
+}
 
-// sendText sends a command of words without arguments of the client.
-func (s *Session) sendText(words string) { s.toServer = append(s.server0(), words...) }
+// sendText sends one command of words without arguments of the client.
+func (s *Session) sendText(words string) {
+	s.sent++
+	s.toServer = append(s.server0(), words...)
+}
 
 // Fixed commands as they go over the wire.
 const (

@@ -60,12 +60,13 @@ func (s *Session) state(c *command.Command, raw []byte, args [][]byte) bool {
 			}
 		})
 	case "hello":
-		s.hello(raw, args)
+		s.hello(c, raw, args)
 	case "auth":
-		login := bytes.Clone(raw)
+		login, accepted := bytes.Clone(raw), s.loggedIn(c, args)
 		s.wait(raw, func(reply []byte) {
 			if isOK(reply) {
 				s.auth, s.learned, s.askedID = login, false, false
+				accepted()
 			}
 		})
 	case "reset":
@@ -82,6 +83,12 @@ func (s *Session) state(c *command.Command, raw []byte, args [][]byte) bool {
 		s.clientReply(raw, args)
 	case "client tracking":
 		s.clientTracking(raw, args)
+	case "client setinfo":
+		if s.sharing == nil {
+			s.pass(raw)
+			break
+		}
+		s.setInfo(raw, args)
 	default:
 		s.pass(raw)
 	}
@@ -114,12 +121,12 @@ func (s *Session) wait(raw []byte, then func(reply []byte)) {
 }
 
 // hello handles HELLO, which switches the protocol and may log in.
-func (s *Session) hello(raw []byte, args [][]byte) {
+func (s *Session) hello(c *command.Command, raw []byte, args [][]byte) {
 	proto := s.proto
 	if v, err := strconv.Atoi(string(args1(args))); err == nil {
 		proto = v
 	}
-	login := bytes.Clone(raw)
+	login, accepted := bytes.Clone(raw), s.loggedIn(c, args)
 	auth := hasWord(args, "auth")
 	s.wait(raw, func(reply []byte) {
 		if reply[0] == '-' {
@@ -128,6 +135,7 @@ func (s *Session) hello(raw []byte, args [][]byte) {
 		s.proto = proto
 		if auth {
 			s.auth, s.learned, s.askedID = login, false, false
+			accepted()
 		}
 	})
 }
@@ -220,6 +228,7 @@ func (s *Session) clientTracking(raw []byte, args [][]byte) {
 			s.tracking, s.prefixes, s.redirect = on, prefixes, redirect
 		}
 	})
+	s.sent++
 	s.toServer = append(s.server0(), sent...)
 }
 

@@ -1,0 +1,10 @@
+package intercept
+
+// Skew makes the link's count of the replies that belong to the last unit wrong. It says whether there is one.
+func (l *Link) Skew(n int) bool {
+	if l.units.size == 0 {
+		return false
+	}
+	l.units.ring[(l.units.head+l.units.size-1)%len(l.units.ring)].replies += n
+	return true
+}
