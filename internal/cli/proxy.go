@@ -36,6 +36,7 @@ type proxyFlags struct {
 	socketMode        string
 	admin, token      string
 	access            string
+	upstreams         string
 	drain             time.Duration
 	limits            proxy.Limits
 	check             bool
@@ -48,8 +49,9 @@ func newProxy(a *app) *cobra.Command {
 		Use:   "proxy",
 		Short: "Serve clients of any language, and follow the plan behind them",
 		Long: `Listens as a Redis server in front of the plan's server: clients connect to it and
-change nothing but the port. Every client has a connection to the server of its
-own, logs in with its own AUTH, and sees what the bare server would answer.
+change nothing but the port. Every client logs in with its own AUTH, and sees what
+the bare server would answer. Clients of the same user share a connection to the
+server until one of them needs its own (MULTI, SELECT, BLPOP, SUBSCRIBE ...).
 
   --phases fleet   join the fleet as one instance for all clients (default)
   --phases flags   the flags of the environment, or of --flags-file
@@ -86,6 +88,7 @@ named in the log.`,
 	flags.StringVar(&f.admin, "admin", "", "HOST:PORT for /metrics, /healthz, /readyz and, on loopback, /debug/pprof/")
 	flags.StringVar(&f.token, "admin-token-file", "", "file with the token that /metrics wants; other than on loopback it must")
 	flags.StringVar(&f.access, "access-log", "", "file for a line of JSON for each client that has left; - is standard output")
+	flags.StringVar(&f.upstreams, "upstreams", proxy.UpstreamsShared.String(), "connections to the server: shared (until a client needs its own) or own")
 	flags.DurationVar(&f.drain, "drain", 25*time.Second, "how long commands may take at the end")
 	flags.IntVar(&f.limits.Clients, "max-clients", 10_000, "clients at a time")
 	flags.IntVar(&f.limits.Request, "max-request", 512<<20, "bytes of one command")
@@ -208,6 +211,9 @@ func (a *app) proxyOptions(f proxyFlags, p *plan.Plan, access *logFile) (o proxy
 		return o, err
 	}
 	o.Flags = f.phases == "flags"
+	if o.Upstreams, err = proxy.ParseUpstreams(f.upstreams); err != nil {
+		return o, misused("--upstreams shared or --upstreams own", "%w", err)
+	}
 	mode, err := strconv.ParseUint(f.socketMode, 8, 32)
 	if err != nil || mode > 0o777 {
 		return o, misused("--socket-mode 0660", "--socket-mode %s is no mode", f.socketMode)
@@ -296,14 +302,15 @@ func (a *app) checkProxy(ctx context.Context, o proxy.Options) error {
 	}
 	if a.json {
 		return a.printJSON(struct {
-			Type   string   `json:"type"`
-			Plan   string   `json:"plan"`
-			Server string   `json:"server"`
-			Listen []string `json:"listen"`
-			Rules  int      `json:"rules"`
-		}{"check", o.Plan.File, o.Plan.Server.URL.String(), listen, len(o.Plan.Rules)})
+			Type      string   `json:"type"`
+			Plan      string   `json:"plan"`
+			Server    string   `json:"server"`
+			Listen    []string `json:"listen"`
+			Upstreams string   `json:"upstreams"`
+			Rules     int      `json:"rules"`
+		}{"check", o.Plan.File, o.Plan.Server.URL.String(), listen, o.Upstreams.String(), len(o.Plan.Rules)})
 	}
-	a.printf("%s\nThe server answers. Clients would be served on %s.\n", o.Plan, strings.Join(listen, ", "))
+	a.printf("%s\nThe server answers. Clients would be served on %s, with %s connections to the server.\n", o.Plan, strings.Join(listen, ", "), o.Upstreams)
 	return nil
 }
 

@@ -208,7 +208,9 @@ func TestProxyCheck(t *testing.T) {
 		code int
 		want string
 	}{
-		{"--check", exitDone, "The server answers. Clients would be served on 127.0.0.1:6380."},
+		{"--check", exitDone, "The server answers. Clients would be served on 127.0.0.1:6380, with shared connections to the server."},
+		{"--check --upstreams own", exitDone, "with own connections to the server."},
+		{"--check --upstreams some", exitUsage, "--upstreams shared or --upstreams own"},
 		{"--check --listen 0.0.0.0:6380", exitUsage, "without TLS only loopback"},
 		{"--check --listen 0.0.0.0:6380 --plaintext", exitDone, "The server answers"},
 		{"--check --listen 0.0.0.0:6380 --tls-cert no --tls-key no", exitUsage, "read the proxy's certificate"},

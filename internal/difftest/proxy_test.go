@@ -16,16 +16,23 @@ import (
 // engine: the engine is the same, so what is looked for is what the proxy does to the bytes.
 const (
 	leastThroughProxy = 2
-	proxyBudget       = 4 // budget, divided by it
+	proxyBudget       = 8 // budget, divided by it, in each mode
 )
 
 // TestSequencesThroughTheProxy runs the random sequences with the proxy in front of the engine, each
 // connection through an instance of its own.
 func TestSequencesThroughTheProxy(t *testing.T) {
+	for _, u := range []proxy.Upstreams{proxy.UpstreamsShared, proxy.UpstreamsOwn} {
+		t.Run(u.String(), func(t *testing.T) { sequencesThroughTheProxy(t, u) })
+	}
+}
+
+func sequencesThroughTheProxy(t *testing.T, u proxy.Upstreams) {
 	w := newWorld(t)
 	dir, sockets := t.TempDir(), 0
 	w.connect = func(rules *intercept.Rules) net.Conn {
 		p := proxy.New(proxy.Config{
+			Upstreams: u,
 			Dial: func(context.Context) (*intercept.Conn, string, error) {
 				return intercept.NewConn(proxy.Stamped(dialBare(w.t, w.engine)), rules, intercept.Hooks{}), "", nil
 			},

@@ -72,12 +72,18 @@ func (c *Conn) Backlog() Backlog {
 }
 
 func (c *Conn) backlog() Backlog {
-	s := c.session
+	b := c.session.Backlog()
+	b.ToServer, b.ToClient = len(c.queued), len(c.out)-c.outFrom
+	b.Memory += cap(c.queued) + cap(c.spare) + cap(c.out)
+	return b
+}
+
+// Backlog tells what the session itself holds.
+func (s *Session) Backlog() Backlog {
 	return Backlog{
 		Commands: s.q.size + len(s.retries), Unread: len(s.in) - s.inFrom,
-		ToServer: len(c.queued), ToClient: len(c.out) - c.outFrom,
-		Memory: cap(s.in) + cap(s.hold) + cap(s.part) + cap(s.toServer) + cap(s.toClient) + cap(c.queued) + cap(c.spare) + cap(c.out),
-		Halted: s.Halted(), Blocked: s.block != nil || s.waits(),
+		Memory: cap(s.in) + cap(s.hold) + cap(s.part) + cap(s.toServer) + cap(s.toClient),
+		Halted: s.Halted() || s.held(), Blocked: s.block != nil || s.waits(),
 		Listening: s.subs.any() || s.monitoring,
 	}
 }
@@ -98,6 +104,9 @@ func (c *Conn) Limit(limits resp.Limits) {
 	defer c.mu.Unlock()
 	c.session.scan.Limits = limits
 }
+
+// Classes is how many commands of each class the client has sent, by the class's number.
+func (s *Session) Classes() [classes]uint64 { return s.classes }
 
 // Classes is how many commands of each class the client has sent, by the class's number.
 func (c *Conn) Classes() [classes]uint64 {

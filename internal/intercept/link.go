@@ -88,7 +88,7 @@ func (l *Link) Attach(s *Session) error {
 	sh := s.sharing
 	sh.link = l
 	base := l.conn.session
-	s.server, s.noMulti = base.server, base.noMulti
+	s.rules, s.server, s.noMulti = base.rules, base.server, base.noMulti
 	l.seats[s] = struct{}{}
 	s.placed()
 	l.collect(s, true)
@@ -122,6 +122,29 @@ func (l *Link) With(s *Session, what func()) {
 	what()
 	l.collect(s, true)
 	l.flushed()
+}
+
+// Want is [Session.Want], with the lock held.
+func (l *Link) Want(s *Session) (Want, bool) {
+	l.conn.mu.Lock()
+	defer l.conn.mu.Unlock()
+	return s.Want()
+}
+
+// Backlog tells what is held for the client of a session.
+func (l *Link) Backlog(s *Session) Backlog {
+	l.conn.mu.Lock()
+	defer l.conn.mu.Unlock()
+	b := s.Backlog()
+	b.ToServer = len(l.conn.queued)
+	return b
+}
+
+// Classes is how many commands of each class the client of a session has sent.
+func (l *Link) Classes(s *Session) [classes]uint64 {
+	l.conn.mu.Lock()
+	defer l.conn.mu.Unlock()
+	return s.classes
 }
 
 // Client gives a session bytes of its client.
@@ -224,7 +247,7 @@ func (l *Link) serve(u *unit, p []byte) error {
 	case s.q.went >= until:
 		return errStep
 	}
-	begins := !s.value.on && !s.fold.begun
+	begins, went := s.quiet(), s.q.went
 	s.table = s.rules.Table()
 	s.take(p)
 	if inside := !s.quiet(); s.unasked || s.q.answered > until || ends && (inside || s.q.went < until) || inside && s.q.went >= until {
@@ -233,7 +256,7 @@ func (l *Link) serve(u *unit, p []byte) error {
 	if s.err == nil {
 		s.pump()
 	}
-	l.collect(s, begins)
+	l.collect(s, begins || s.q.went > went)
 	l.idle()
 	return nil
 }
@@ -250,8 +273,7 @@ func (l *Link) idle() {
 	}
 }
 
-// collect takes what a session has for both sides. begins says that the bytes for its client begin with a
-// reply.
+// collect takes what a session has for both sides. begins is that of [Sink.Replies].
 func (l *Link) collect(s *Session, begins bool) {
 	sh := s.sharing
 	toServer, toClient := s.Output()
@@ -309,7 +331,7 @@ func (l *Link) oldest() uint64 {
 // Adopt gives a connection that nothing was sent on to a session whose Want of one of its own is due.
 func (c *Conn) Adopt(s *Session) {
 	c.mu.Lock()
-	c.session = s
+	s.rules, c.session = c.session.rules, s
 	s.adopted(c.hooks.Admit != nil)
 	c.adopted()
 }
@@ -366,8 +388,23 @@ func (c *Conn) Prepare(key LinkKey) (refusal []byte, err error) {
 	}
 	s.proto = key.Proto
 	s.learnAll()
-	return nil, c.await()
+	err = c.await()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if reason := s.err; reason != nil {
+		err = &AdmissionError{reason}
+	}
+	return nil, err
 }
+
+// AdmissionError says why a connection was not admitted. Its text is what a client is told that the connection
+// was for.
+type AdmissionError struct{ Reason error }
+
+func (e *AdmissionError) Error() string { return e.Reason.Error() }
+
+// Unwrap is the reason.
+func (e *AdmissionError) Unwrap() error { return e.Reason }
 
 // await sends what the session has for the server, and reads until it waits for nothing more. It is called
 // with the lock held and gives it up.

@@ -2,7 +2,6 @@ package intercept_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -136,10 +135,10 @@ func newWire(t *testing.T, rules *intercept.Rules) *wire {
 	return &wire{link: conn.NewLink(intercept.LinkKey{Proto: 2}, func(*intercept.Link) {})}
 }
 
-func (w *wire) join(t *testing.T, rules *intercept.Rules) *mouth {
+func join(t *testing.T) *mouth {
 	t.Helper()
-	m := &mouth{t: t, s: intercept.NewSession(rules, time.Now)}
-	m.s.Share(m, resp.Limits{})
+	m := &mouth{t: t}
+	m.s = intercept.NewSharing(m, resp.Limits{}, time.Now)
 	return m
 }
 
@@ -208,11 +207,11 @@ func shareLink(t *testing.T, p phase.Phase, seed uint64, skew int) error {
 	w, r := newWire(t, rules), rand.New(rand.NewPCG(seed, 1))
 	var mouths []*mouth
 	for range 7 {
-		mouths = append(mouths, w.join(t, rules))
+		mouths = append(mouths, join(t))
 	}
 	kinds := []string{"a:%d-%d", "b:%d-%d", "none:%d-%d", "a:big%d-%d", "a:error%d-%d", "b:null%d-%d", "none:list%d-%d"}
 	seated := make([]bool, len(mouths))
-	for step := range 2000 {
+	for step := range 500 {
 		i := r.IntN(len(mouths))
 		m := mouths[i]
 		var send []byte
@@ -223,12 +222,10 @@ func shareLink(t *testing.T, p phase.Phase, seed uint64, skew int) error {
 			send = resp.AppendCommand(send, args...)
 		}
 		if len(send) > 0 {
-			cut := r.IntN(len(send))
 			w.say(m, seated[i], send)
-			_ = cut
 			seated[i] = true
 		}
-		if skew != 0 && step > 500 && w.link.Skew(skew) {
+		if skew != 0 && step > 100 && w.link.Skew(skew) {
 			skew = 0
 		}
 		for range r.IntN(4) {
@@ -263,4 +260,44 @@ func ownReplies(mouths []*mouth) error {
 	return nil
 }
 
-var _ = context.Background
+// counted is a client that only counts.
+type counted struct{ bytes int }
+
+func (c *counted) Replies(b []byte, _ bool) bool { c.bytes += len(b); return false }
+func (c *counted) Due()                          {}
+func (c *counted) Ended(error)                   {}
+
+// TestLinkAllocations: in a steady phase a command allocates nothing on a shared connection either.
+func TestLinkAllocations(t *testing.T) {
+	for _, c := range steadyCases() {
+		rules := testRules(t)
+		setPhases(rules, c.phase, c.phase)
+		w, sink := newWire(t, rules), &counted{}
+		s := intercept.NewSharing(sink, resp.Limits{}, time.Now)
+		if err := s.Client(c.command); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.link.Attach(s); err != nil {
+			t.Fatal(err)
+		}
+		var out []byte
+		answer := func() {
+			out = w.link.Output(out)
+			if err := w.link.Received(c.reply); err != nil {
+				t.Fatal(err)
+			}
+		}
+		answer()
+		once := func() {
+			before := sink.bytes
+			w.link.Client(s, c.command)
+			if answer(); sink.bytes == before {
+				t.Fatal("no answer")
+			}
+		}
+		once()
+		if n := testing.AllocsPerRun(200, once); n != 0 {
+			t.Errorf("%s: %v allocations, want 0", c.name, n)
+		}
+	}
+}

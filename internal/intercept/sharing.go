@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/classwaves/rekey/internal/command"
 	"github.com/classwaves/rekey/internal/resp"
@@ -36,7 +37,8 @@ type Want struct {
 // link's lock held: they do not wait, and call neither the link nor the session.
 type Sink interface {
 	// Replies takes bytes for the client, which are valid until it returns; there may be none, when
-	// the session's backlog has changed. begins says that they begin with a reply.
+	// the session's backlog has changed. begins says that not all of them belong to a reply that had
+	// begun before.
 	// behind says that the client takes too little of them to share a connection any longer.
 	Replies(b []byte, begins bool) (behind bool)
 	// Due is told that the session's Want can be served now.
@@ -74,10 +76,15 @@ var ErrQuit = errors.New("rekey: the client has said QUIT")
 // errStep says that replies do not fit what was sent: nobody knows any more whose they are.
 var errStep = errors.New("the server's replies are out of step with the commands of the shared connection")
 
-// Share makes a new session one that shares connections. Nothing was given to it yet.
-func (s *Session) Share(sink Sink, limits resp.Limits) {
+// NewSharing makes the session of a client that shares connections. It has the rules of the one to which it
+// comes first.
+func NewSharing(sink Sink, limits resp.Limits, now func() time.Time) *Session {
+	nowhere := new(Rules)
+	nowhere.SetTable(new(Table))
+	s := NewSession(nowhere, now)
 	s.sharing = &sharing{sink: sink}
 	s.scan.Limits = limits
+	return s
 }
 
 // Want is the place that the session wants. due says that nothing of it is under way at the one where it is.
@@ -94,9 +101,10 @@ func (s *Session) Want() (w Want, due bool) {
 }
 
 // Refuse answers the login for which the session wanted a place with what the server said to it.
-func (s *Session) Refuse(reply []byte) {
+func (s *Session) Refuse(reply []byte) error {
 	s.sharing.refusal = reply
 	s.placed()
+	return s.err
 }
 
 // placed lets the session go on.
@@ -133,6 +141,7 @@ func (s *Session) place(c *command.Command, known bool, raw []byte, args [][]byt
 		if sh.refusal != nil {
 			s.answer(sh.refusal)
 			sh.refusal = nil
+			s.classes[command.ClassSession]++
 			return answered
 		}
 		want.Key, want.Own = s.loginKey(c, args)

@@ -23,8 +23,7 @@ type client struct {
 	listener string
 	began    time.Time
 
-	up     atomic.Pointer[intercept.Conn] // nil before the first byte
-	server atomic.Pointer[string]         // what it is connected to
+	up atomic.Pointer[upstream] // nil before the first byte
 
 	in, out                atomic.Int64 // bytes
 	active, begun, writing atomic.Int64
@@ -96,29 +95,9 @@ func (c *client) handshake() bool {
 	return true
 }
 
-// open opens the upstream connection.
-func (c *client) open() bool {
-	ctx, cancel := context.WithTimeout(c.p.ctx, dialWithin)
-	defer cancel()
-	up, server, err := c.p.dial(ctx)
-	if err != nil {
-		c.p.log.Error("the server cannot be reached; the client is closed", "error", err)
-		c.end(endUnreachable)
-		return false
-	}
-	up.Limit(c.p.limits.resp())
-	c.server.Store(&server)
-	c.up.Store(up)
-	if c.ending.Load() != 0 { // meanwhile
-		_ = up.Close() // nothing was sent on it
-		return false
-	}
-	return true
-}
-
 // commands copies from the client to the server.
 func (c *client) commands(buf *buffer, n int, err error, answered <-chan struct{}) {
-	up := c.up.Load()
+	up := c.upstream()
 	for {
 		if n > 0 {
 			came := time.Now()
@@ -142,7 +121,7 @@ func (c *client) commands(buf *buffer, n int, err error, answered <-chan struct{
 }
 
 // bounded holds the client to its limits, and waits while nothing more is to be read of it.
-func (c *client) bounded(up *intercept.Conn, n int, came time.Time) bool {
+func (c *client) bounded(up upstream, n int, came time.Time) bool {
 	b := up.Backlog()
 	switch {
 	case b.Unread == 0 || b.Halted || b.Blocked:
@@ -181,7 +160,7 @@ func (c *client) account(memory int64) bool {
 
 // finish ends a client of which no more is read: it has closed its half, is gone, or is drained.
 func (c *client) finish(err error, answered <-chan struct{}) {
-	up := c.up.Load()
+	up := c.upstream()
 	var ctx context.Context
 	var why ending
 	switch drain := c.draining.Load(); {
@@ -227,7 +206,7 @@ func (c *client) readEnded(err error) {
 
 // replies copies from the server to the client, to the end of either.
 func (c *client) replies() {
-	up := c.up.Load()
+	up := c.upstream()
 	var buf buffer
 	for {
 		n, err := up.Read(buf.bytes())
@@ -242,7 +221,7 @@ func (c *client) replies() {
 				return
 			}
 			c.out.Add(int64(n))
-			c.p.metrics.added(toClient, since(up))
+			c.p.metrics.added(toClient, up.Since())
 			continue
 		}
 		if err == nil {
@@ -285,7 +264,7 @@ func (c *client) overdue(now time.Time) {
 		return since != 0 && now.UnixNano()-since > int64(limit)
 	}
 	l := &c.p.limits
-	up := c.up.Load()
+	up := c.upstream()
 	switch throttled := c.throttled.Load(); {
 	case over(c.writing.Load(), l.Slow), throttled != 0 && over(max(throttled, c.replied.Load()), l.Slow):
 		c.end(endSlow)
@@ -307,7 +286,7 @@ func (c *client) reason(e ending) { c.ending.CompareAndSwap(0, uint32(e)) }
 func (c *client) end(e ending) {
 	c.reason(e)
 	_ = bare(c.conn).Close() // whoever reads or writes is told
-	if up := c.up.Load(); up != nil {
+	if up := c.upstream(); up != nil {
 		_ = up.Close()
 	}
 }
@@ -316,7 +295,7 @@ func (c *client) end(e ending) {
 func (c *client) close() {
 	c.end(endClient)
 	var commands uint64
-	if up := c.up.Load(); up != nil {
+	if up := c.upstream(); up != nil {
 		for _, n := range up.Classes() {
 			commands += n
 		}

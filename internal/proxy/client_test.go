@@ -17,7 +17,9 @@ import (
 )
 
 // TestState: what a connection has made of itself is its own, whatever others do.
-func TestState(t *testing.T) {
+func TestState(t *testing.T) { both(t, testState) }
+
+func testState(t *testing.T) {
 	r := start(t, redistest.Shared(t), proxy.Limits{})
 	a, b := r.client(), r.client()
 	for _, step := range []struct {
@@ -69,7 +71,9 @@ func TestState(t *testing.T) {
 
 // TestIsolation: many clients at once, each with values that only it writes, in states of every kind;
 // a byte of another's would show.
-func TestIsolation(t *testing.T) {
+func TestIsolation(t *testing.T) { both(t, testIsolation) }
+
+func testIsolation(t *testing.T) {
 	r := start(t, redistest.Shared(t), proxy.Limits{})
 	var work sync.WaitGroup
 	failed := make(chan error, 64)
@@ -116,7 +120,9 @@ func alone(conn net.Conn, i int) error {
 
 // TestHalfClosed: a client that has closed its half behind its commands gets every reply, as from the
 // server, and then the end.
-func TestHalfClosed(t *testing.T) {
+func TestHalfClosed(t *testing.T) { both(t, testHalfClosed) }
+
+func testHalfClosed(t *testing.T) {
 	r := start(t, redistest.Shared(t), proxy.Limits{})
 	conn := r.raw()
 	const n = 2000
@@ -132,15 +138,19 @@ func TestHalfClosed(t *testing.T) {
 
 // TestHangUpWhileBlocked: the wait of a client that has gone ends, and takes nothing that another
 // client waits for.
-func TestHangUpWhileBlocked(t *testing.T) {
+func TestHangUpWhileBlocked(t *testing.T) { both(t, testHangUpWhileBlocked) }
+
+func testHangUpWhileBlocked(t *testing.T) {
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{})
 	for _, key := range []string{"mi:queue", "none:queue"} {
+		waitFor(t, func() bool { return r.Clients() == 0 })
+		before := r.rekey.Stats().Conns // one, where it is shared
 		gone := r.client()
 		gone.Send("BLPOP", key, "0")
-		waitFor(t, func() bool { return r.Clients() == 1 && r.rekey.Stats().Conns == 1 })
+		waitFor(t, func() bool { return r.Clients() == 1 && r.rekey.Stats().Conns == before+1 })
 		gone.Close()
-		waitFor(t, func() bool { return r.Clients() == 0 && r.rekey.Stats().Conns == 0 })
+		waitFor(t, func() bool { return r.Clients() == 0 && r.rekey.Stats().Conns == before })
 		waits := r.client()
 		waits.Send("BLPOP", key, "0")
 		pushes := r.client()
@@ -155,7 +165,9 @@ func TestHangUpWhileBlocked(t *testing.T) {
 }
 
 // TestServerDies: clients see a closed connection, and are served again when the server is back.
-func TestServerDies(t *testing.T) {
+func TestServerDies(t *testing.T) { both(t, testServerDies) }
+
+func testServerDies(t *testing.T) {
 	server := redistest.Start(t)
 	r := start(t, server, proxy.Limits{})
 	c := r.raw()
@@ -181,7 +193,9 @@ func TestServerDies(t *testing.T) {
 
 // TestDrain: every command that was read is answered, blocking ones with the word that nothing was taken,
 // and then the client sees the end; no reply is lost to a reset.
-func TestDrain(t *testing.T) {
+func TestDrain(t *testing.T) { both(t, testDrain) }
+
+func testDrain(t *testing.T) {
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{})
 	var work sync.WaitGroup
@@ -242,7 +256,9 @@ func clientList(server *redistest.Server) string {
 }
 
 // TestDrainDeadline: what cannot be answered in time is cut, and said.
-func TestDrainDeadline(t *testing.T) {
+func TestDrainDeadline(t *testing.T) { both(t, testDrainDeadline) }
+
+func testDrainDeadline(t *testing.T) {
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{})
 	c := r.client()
@@ -256,7 +272,9 @@ func TestDrainDeadline(t *testing.T) {
 
 // TestDrainAgainstAStream: a client that goes on sending while the proxy ends still gets its replies: a
 // connection that is closed with bytes unread is reset, and a reset takes back what is on its way.
-func TestDrainAgainstAStream(t *testing.T) {
+func TestDrainAgainstAStream(t *testing.T) { both(t, testDrainAgainstAStream) }
+
+func testDrainAgainstAStream(t *testing.T) {
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{})
 	const size = 1 << 20

@@ -43,10 +43,19 @@ func (e ending) String() string {
 
 // endingOf tells why an upstream connection ended.
 func endingOf(err error) ending {
-	var protocol *resp.ProtocolError
 	switch {
-	case errors.As(err, &protocol):
+	case errors.Is(err, resp.ErrProtocol):
 		return endProtocol
+	case errors.Is(err, errUnreachable):
+		return endUnreachable
+	case errors.Is(err, errMoved):
+		return endMoved
+	case errors.Is(err, errFarBehind):
+		return endSlow
+	case errors.Is(err, errMemory):
+		return endMemory
+	case errors.Is(err, intercept.ErrQuit):
+		return endServer
 	case intercept.IsEnded(err):
 		return endCut
 	}

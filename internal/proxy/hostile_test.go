@@ -44,7 +44,9 @@ func heap() uint64 {
 
 // TestNeverReads: of a client that sends and takes no reply, no more is read after a while; what is
 // held for it is bounded, and in the end it is closed.
-func TestNeverReads(t *testing.T) {
+func TestNeverReads(t *testing.T) { both(t, testNeverReads) }
+
+func testNeverReads(t *testing.T) {
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{Slow: time.Second})
 	check := good(t, r)
@@ -81,7 +83,9 @@ func TestNeverReads(t *testing.T) {
 
 // TestLateReader: a client that sends more than is read of it in advance, and then reads, gets all of
 // its replies.
-func TestLateReader(t *testing.T) {
+func TestLateReader(t *testing.T) { both(t, testLateReader) }
+
+func testLateReader(t *testing.T) {
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{Slow: 10 * time.Second})
 	server.Conn().Do("SET", "mi:big", strings.Repeat("v", 2000))
@@ -97,7 +101,9 @@ func TestLateReader(t *testing.T) {
 
 // TestGarbage: it is answered as the server answers it, and the connection ends; so does that of a
 // client which announces more than there may be.
-func TestGarbage(t *testing.T) {
+func TestGarbage(t *testing.T) { both(t, testGarbage) }
+
+func testGarbage(t *testing.T) {
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{Request: 1 << 20})
 	check := good(t, r)
@@ -124,7 +130,9 @@ func TestGarbage(t *testing.T) {
 
 // TestAnnounced: what is announced and does not come costs nothing; what comes and is never complete
 // is bounded for all clients together.
-func TestAnnounced(t *testing.T) {
+func TestAnnounced(t *testing.T) { both(t, testAnnounced) }
+
+func testAnnounced(t *testing.T) {
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{Memory: 8 << 20})
 	check := good(t, r)
@@ -154,7 +162,9 @@ func TestAnnounced(t *testing.T) {
 
 // TestSlowloris: a command that is begun and does not come to its end ends the client, also where it
 // begins behind whole ones; so does silence, where a limit is set.
-func TestSlowloris(t *testing.T) {
+func TestSlowloris(t *testing.T) { both(t, testSlowloris) }
+
+func testSlowloris(t *testing.T) {
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{Begun: 200 * time.Millisecond})
 	check := good(t, r)
@@ -176,7 +186,9 @@ func TestSlowloris(t *testing.T) {
 	}
 }
 
-func TestIdle(t *testing.T) {
+func TestIdle(t *testing.T) { both(t, testIdle) }
+
+func testIdle(t *testing.T) {
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{Idle: 300 * time.Millisecond})
 	listens, blocks := r.client(), r.client()
@@ -199,7 +211,9 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-func TestTooManyClients(t *testing.T) {
+func TestTooManyClients(t *testing.T) { both(t, testTooManyClients) }
+
+func testTooManyClients(t *testing.T) {
 	r := start(t, redistest.Shared(t), proxy.Limits{Clients: 2})
 	first := r.client()
 	first.Do("PING")

@@ -63,7 +63,7 @@ func (m *metrics) left(c *client) {
 	m.ended[ending(c.ending.Load())%endings].Add(1)
 	m.bytes[toServer].Add(c.in.Load())
 	m.bytes[toClient].Add(c.out.Load())
-	if up := c.up.Load(); up != nil {
+	if up := c.upstream(); up != nil {
 		for class, n := range up.Classes() {
 			m.commands[class].Add(n)
 		}
@@ -118,7 +118,7 @@ func (p *Proxy) Collect(out chan<- prometheus.Metric) {
 	for c := range p.clients {
 		bytes[toServer] += c.in.Load()
 		bytes[toClient] += c.out.Load()
-		if up := c.up.Load(); up != nil {
+		if up := c.upstream(); up != nil {
 			for class, n := range up.Classes() {
 				commands[class] += n
 			}

@@ -18,6 +18,8 @@ type Config struct {
 	// Dial opens an upstream connection to the server that is the primary now, and names it. The
 	// context ends when the client has gone.
 	Dial func(ctx context.Context) (conn *intercept.Conn, server string, err error)
+	// Upstreams says whether clients share connections.
+	Upstreams Upstreams
 	// Limits bounds what clients may take.
 	Limits Limits
 	// Log gets what an operator must know, Access a record for each client that has left. Either may
@@ -33,6 +35,7 @@ type Proxy struct {
 	access  *slog.Logger
 	metrics *metrics
 	memory  atomic.Int64 // of Limits.Memory
+	links   *links       // nil: every client has a connection of its own
 
 	ctx    context.Context // of dialing, and of everything that outlives no proxy
 	cancel context.CancelFunc
@@ -57,6 +60,9 @@ func New(c Config) *Proxy {
 		p.access = slog.New(slog.DiscardHandler)
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	if c.Upstreams == UpstreamsShared {
+		p.links = newLinks(p)
+	}
 	p.work.Go(p.watch)
 	return p
 }
@@ -163,8 +169,13 @@ func (p *Proxy) Clients() int {
 
 // Moved ends the clients whose server is no longer the primary, so that they come again.
 func (p *Proxy) Moved(primary string) {
+	defer func() {
+		if p.links != nil {
+			p.links.moved(primary)
+		}
+	}()
 	for _, c := range p.all() {
-		if server := c.server.Load(); server != nil && *server != primary {
+		if up := c.upstream(); up != nil && up.Server() != "" && up.Server() != primary {
 			c.end(endMoved)
 		}
 	}
@@ -193,6 +204,9 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		c.end(endDeadline)
 	}
 	p.cancel()
+	if p.links != nil {
+		p.links.shut()
+	}
 	p.work.Wait()
 	if cut := p.metrics.ended[endDeadline].Load() - before; cut > 0 {
 		return fmt.Errorf("rekey: %d clients had commands under way at the end of the time to drain", cut)
@@ -211,6 +225,9 @@ func (p *Proxy) watch() {
 		case now := <-tick.C:
 			for _, c := range p.all() {
 				c.overdue(now)
+			}
+			if p.links != nil {
+				p.links.tidy(now)
 			}
 		}
 	}

@@ -31,6 +31,7 @@ type Options struct {
 	// Certificate is nil without TLS.
 	Certificate *Certificate
 	Admin       Admin
+	Upstreams   Upstreams
 	Limits      Limits
 	// Drain is how long commands may take at the end. Default 25s, which is less than the 30s after
 	// which an orchestrator kills.
@@ -93,7 +94,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	dial := s.rekey.Dialer(upstream.Base)
 	s.proxy = New(Config{
-		Limits: o.Limits, Log: o.Log, Access: o.Access,
+		Upstreams: o.Upstreams, Limits: o.Limits, Log: o.Log, Access: o.Access,
 		Dial: func(ctx context.Context) (*intercept.Conn, string, error) { return upstream.Dial(ctx, dial) },
 	})
 	return s, nil

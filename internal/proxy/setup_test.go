@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,7 +66,7 @@ func start(t testing.TB, server *redistest.Server, limits proxy.Limits, opts ...
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	r := &running{t: t, addr: l.Addr().String(), rekey: rk, Proxy: proxy.New(proxy.Config{
-		Limits: limits,
+		Limits: limits, Upstreams: upstreams(t),
 		Dial: func(ctx context.Context) (*intercept.Conn, string, error) {
 			conn, err := dial(ctx, "tcp", server.Addr())
 			if err != nil {
@@ -84,6 +85,23 @@ func start(t testing.TB, server *redistest.Server, limits proxy.Limits, opts ...
 		must(t, rk.Close())
 	})
 	return r
+}
+
+// both runs a test with connections of the clients' own and with shared ones.
+func both(t *testing.T, test func(*testing.T)) {
+	for _, u := range []proxy.Upstreams{proxy.UpstreamsOwn, proxy.UpstreamsShared} {
+		t.Run(u.String(), test)
+	}
+}
+
+// upstreams is what both says of a test; shared for all others.
+func upstreams(t testing.TB) proxy.Upstreams {
+	for _, word := range strings.Split(t.Name(), "/") {
+		if u, err := proxy.ParseUpstreams(word); err == nil {
+			return u
+		}
+	}
+	return proxy.UpstreamsShared
 }
 
 // end drains the proxy.

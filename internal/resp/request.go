@@ -2,6 +2,7 @@ package resp
 
 import (
 	"bytes"
+	"errors"
 	"math"
 )
 
@@ -43,6 +44,12 @@ func (l Limits) withDefaults() Limits {
 type ProtocolError struct{ Text string }
 
 func (e *ProtocolError) Error() string { return e.Text }
+
+// ErrProtocol is what every ProtocolError matches, for whoever must not look into it.
+var ErrProtocol = errors.New("protocol error")
+
+// Is says so.
+func (e *ProtocolError) Is(target error) bool { return target == ErrProtocol }
 
 var (
 	errTooBigInline  = &ProtocolError{"Protocol error: too big inline request"}
