@@ -280,28 +280,26 @@ func (s *seat) failed() error {
 
 // Read gives replies.
 func (s *seat) Read(b []byte) (int, error) {
-	for {
-		s.mu.Lock()
-		for s.from == len(s.out) && s.err == nil && s.own.Load() == nil {
-			s.room.Wait()
-		}
-		if s.from < len(s.out) && !errors.Is(s.err, errFarBehind) {
-			n := copy(b, s.out[s.from:])
-			if s.from += n; s.from == len(s.out) && cap(s.out) > freeMemory {
-				s.out, s.from = nil, 0
-				s.account()
-			}
-			s.turn()
-			s.mu.Unlock()
-			return n, nil
-		}
-		err := s.err
-		s.mu.Unlock()
-		if own := s.own.Load(); own != nil {
-			return own.Read(b)
-		}
-		return 0, err
+	s.mu.Lock()
+	for s.from == len(s.out) && s.err == nil && s.own.Load() == nil {
+		s.room.Wait()
 	}
+	if s.from < len(s.out) {
+		n := copy(b, s.out[s.from:])
+		if s.from += n; s.from == len(s.out) && cap(s.out) > freeMemory {
+			s.out, s.from = nil, 0
+			s.account()
+		}
+		s.turn()
+		s.mu.Unlock()
+		return n, nil
+	}
+	err := s.err
+	s.mu.Unlock()
+	if own := s.own.Load(); own != nil {
+		return own.Read(b)
+	}
+	return 0, err
 }
 
 // Close ends the client's part in all this. What it has under way stays so.
