@@ -77,6 +77,7 @@ func (a *app) printInventory(r *inventory.Report, p *plan.Plan, databases []int,
 			a.printf("  %s\n", line)
 		}
 	}
+	a.printLives(r)
 	a.printBiggest(r, names)
 	if p != nil {
 		a.printCovers(r)
@@ -151,6 +152,44 @@ func ttlText(s inventory.Shape) string {
 		text += fmt.Sprintf(", %d%% none", s.Forever*100/(s.Forever+s.TTL.Keys))
 	}
 	return text
+}
+
+// printLives prints how the times to live are distributed, of the shapes that have some.
+func (a *app) printLives(r *inventory.Report) {
+	heads := []string{"shape"}
+	for _, border := range inventory.Lives {
+		heads = append(heads, ">to "+ageText(border))
+	}
+	rows := [][]string{append(heads, ">longer", ">none")}
+	for _, s := range r.Shapes {
+		if s.TTL == nil {
+			continue
+		}
+		row := []string{shapeText(s.Template)}
+		counted := make(map[int64]int64)
+		for _, l := range s.Lives {
+			counted[l.UpTo] = l.Keys
+		}
+		for _, border := range inventory.Lives {
+			row = append(row, countText(counted[int64(border/time.Second)]))
+		}
+		rows = append(rows, append(row, countText(counted[0]), countText(s.Forever)))
+	}
+	if len(rows) == 1 {
+		return
+	}
+	a.printf("\ntimes to live, by keys\n")
+	for _, line := range columns(rows) {
+		a.printf("  %s\n", line)
+	}
+}
+
+// countText is a count in a table, where 0 is in the way.
+func countText(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 func idleText(s inventory.Shape) string {

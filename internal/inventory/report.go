@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/classwaves/rekey/internal/keyname"
 	"github.com/classwaves/rekey/internal/sweep"
@@ -44,8 +45,10 @@ type Shape struct {
 	Largest    int64 `json:"largest_bytes"`
 	Sized      bool  `json:"sized"` // the server tells sizes
 	// Forever is how many keys have no time to live.
-	Forever int64     `json:"no_ttl"`
-	TTL     *Spread   `json:"ttl_ms,omitempty"`
+	Forever int64   `json:"no_ttl"`
+	TTL     *Spread `json:"ttl_ms,omitempty"`
+	// Lives are the keys with a time to live, counted between the borders of [Lives]; those without keys are left out.
+	Lives   []Life    `json:"ttl_buckets,omitempty"`
 	Idle    *Spread   `json:"idle_seconds,omitempty"`
 	Cover   []Covered `json:"covered_by,omitempty"` // the most keys first; nothing without a plan
 	Example string    `json:"-"`                    // the beginning of one name
@@ -57,6 +60,12 @@ type Spread struct {
 	Min    int64 `json:"min"`
 	Median int64 `json:"median"`
 	Max    int64 `json:"max"`
+}
+
+// Life is how many keys have a time to live up to so many seconds, and more than the border below.
+type Life struct {
+	UpTo int64 `json:"up_to_seconds,omitempty"` // 0: no border
+	Keys int64 `json:"keys"`
 }
 
 // Covered is how many keys somebody has.
@@ -137,7 +146,7 @@ func (w *walk) conclude() {
 func shapeOf(template string, s *sums) Shape {
 	out := Shape{
 		Template: template, Keys: s.names, Described: s.described, Refused: s.refused, Types: s.types, Largest: s.largest,
-		Sized: s.bytes.n > 0, Forever: s.forever, TTL: spreadOf(&s.ttl), Idle: spreadOf(&s.idle), Example: s.example,
+		Sized: s.bytes.n > 0, Forever: s.forever, TTL: spreadOf(&s.ttl), Lives: livesOf(&s.lives), Idle: spreadOf(&s.idle), Example: s.example,
 	}
 	if out.Types == nil {
 		out.Types = map[string]int64{}
@@ -200,4 +209,17 @@ func (w *walk) aboutServer(ctx context.Context) error {
 		w.report.Elsewhere = maps.Clone(elsewhere)
 	}
 	return nil
+}
+
+func livesOf(l *lives) (out []Life) {
+	for i, n := range l {
+		life := Life{Keys: n}
+		if i < len(Lives) {
+			life.UpTo = int64(Lives[i] / time.Second)
+		}
+		if n > 0 {
+			out = append(out, life)
+		}
+	}
+	return out
 }

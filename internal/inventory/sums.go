@@ -4,6 +4,8 @@ import (
 	"maps"
 	"math"
 	"math/bits"
+	"slices"
+	"time"
 )
 
 // sums is what is known of the keys of one shape.
@@ -16,6 +18,7 @@ type sums struct {
 	largest   int64
 	forever   int64 // without a time to live
 	ttl, idle spread
+	lives     lives
 	cover     map[Cover]int64
 	example   string
 }
@@ -32,6 +35,7 @@ func merge(into, from *sums) {
 	into.largest = max(into.largest, from.largest)
 	into.forever += from.forever
 	into.ttl.merge(&from.ttl)
+	into.lives.merge(&from.lives)
 	into.idle.merge(&from.idle)
 	into.cover = added(into.cover, from.cover)
 	if into.example == "" {
@@ -54,6 +58,23 @@ func bump[K comparable](m *map[K]int64, k K) {
 		*m = make(map[K]int64, 1)
 	}
 	(*m)[k]++
+}
+
+// Lives are the borders between which times to live are counted. The last count is of what is above all of them.
+var Lives = [...]time.Duration{time.Minute, time.Hour, 24 * time.Hour, 7 * 24 * time.Hour, 30 * 24 * time.Hour}
+
+// lives counts keys by their time to live. Its zero value is of no keys.
+type lives [len(Lives) + 1]int64
+
+func (l *lives) add(ttl time.Duration) {
+	i, _ := slices.BinarySearch(Lives[:], ttl)
+	l[i]++
+}
+
+func (l *lives) merge(from *lives) {
+	for i, n := range from {
+		l[i] += n
+	}
 }
 
 // moments are the sums that a mean and its error come from.

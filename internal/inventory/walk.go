@@ -259,6 +259,7 @@ func (w *walk) count(db int, name string, a *answer) {
 		s.forever++
 	case a.ttl >= 0:
 		s.ttl.add(a.ttl)
+		s.lives.add(time.Duration(a.ttl) * time.Millisecond)
 	}
 	if a.idle >= 0 {
 		s.idle.add(a.idle)
