@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -75,6 +76,41 @@ func TestVerifyLooksAgain(t *testing.T) {
 				t.Errorf("got %v: %+v", r.Problems, r.Examples)
 			}
 		})
+	}
+}
+
+// TestVerifyOfAStreamThatGoes: the server's errors about a key or a group that is gone by then end no sweep.
+func TestVerifyOfAStreamThatGoes(t *testing.T) {
+	for _, c := range []struct {
+		before string
+		gone   []any
+	}{
+		{"STREAM", []any{"DEL", "thing:1", target("thing:1")}},
+		{"GROUPS", []any{"DEL", "thing:1", target("thing:1")}},
+		{"CONSUMERS", []any{"EVAL", "for _, k in ipairs(KEYS) do redis.call('XGROUP', 'DESTROY', k, 'g') end", 2, "thing:1", target("thing:1")}},
+		{"XPENDING", []any{"EVAL", "for _, k in ipairs(KEYS) do redis.call('XGROUP', 'DESTROY', k, 'g') end", 2, "thing:1", target("thing:1")}},
+	} {
+		server := redistest.Shared(t)
+		bare := server.Client()
+		write(t, bare, "stream", "thing:1")
+		redistest.WaitFor(t, 10*time.Second, func() bool { // the two are equal but for the millisecond of a delivery
+			do(t, bare, "DEL", target("thing:1"))
+			write(t, bare, "stream", target("thing:1"))
+			return do(t, bare, "DUMP", "thing:1") != do(t, bare, "DUMP", target("thing:1"))
+		})
+		fired := false
+		client := interrupted(server, func(sent []byte) {
+			if !fired && sends(sent, c.before) {
+				fired = true
+				do(t, bare, c.gone...)
+			}
+		})
+		if r := run(t, sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Verify, Phase: phase.Dual}); r.Found() != 0 {
+			t.Errorf("before %s: got %v: %+v", c.before, r.Problems, r.Examples)
+		}
+		if !fired {
+			t.Errorf("the sweep never sent %s", c.before)
+		}
 	}
 }
 

@@ -20,7 +20,8 @@ const (
 	deliveryTolerance = int64(time.Second / time.Millisecond)
 )
 
-// errChanged is a value that was not what it had been a moment before: the WATCH will say so too.
+// errChanged is a value that was not what it had been a moment before. The WATCH need not say so: that a group was
+// destroyed it does not see.
 var errChanged = errors.New("the value changed while it was read")
 
 // twins are the two names of a key while their values are compared, piece by piece, on a connection that watches them.
@@ -30,7 +31,7 @@ type twins struct {
 	traits traits
 }
 
-// sameValue compares two values of one type exactly.
+// sameValue compares two values of one type exactly. The error is errChanged where the comparison counts for nothing.
 func (j *verify) sameValue(ctx context.Context, conn *redis.Conn, s snapshot, k key) (bool, error) {
 	t := &twins{k, conn, j.traits}
 	compare := t.dumps
@@ -50,11 +51,7 @@ func (j *verify) sameValue(ctx context.Context, conn *redis.Conn, s snapshot, k 
 	case s.legacy == streamType:
 		compare = t.streams
 	}
-	same, err := compare(ctx)
-	if errors.Is(err, errChanged) {
-		return false, nil // counts for nothing, for EXEC will answer nil
-	}
-	return same, err
+	return compare(ctx)
 }
 
 // both sends one command about each name and returns the two answers.
@@ -65,8 +62,8 @@ func (t *twins) both(ctx context.Context, words func(name string) command) (a, b
 		return nil, nil, err
 	}
 	for i, reply := range replies {
-		if code(reply.Err()) == "WRONGTYPE" {
-			return nil, nil, errChanged
+		if word := code(reply.Err()); word == "WRONGTYPE" || word == "NOGROUP" || vanished(reply.Err()) {
+			return nil, nil, errChanged // XINFO has errors for a key and a group that are gone
 		}
 		if err := serverError(commands[i].name(), reply.Err()); err != nil {
 			return nil, nil, err

@@ -48,6 +48,9 @@ func (j *verify) watched(ctx context.Context, conn *redis.Conn, k key) (class Cl
 	class, detail = j.judge(s)
 	if class == "" && s.legacy != noType && s.target != noType {
 		same, err := j.sameValue(ctx, conn, s, k)
+		if errors.Is(err, errChanged) {
+			return "", "", false, unwatch(ctx, conn)
+		}
 		if err != nil {
 			return "", "", false, errors.Join(err, unwatch(ctx, conn))
 		}

@@ -169,7 +169,7 @@ func (j *undo) bringBack(ctx context.Context, conn *redis.Conn, k key) (why stri
 		return "its target was written since", nil
 	}
 	same, err := j.look.sameValue(ctx, conn, s, twins)
-	if err != nil {
+	if err != nil && !errors.Is(err, errChanged) {
 		return "", err
 	}
 	if !same {
