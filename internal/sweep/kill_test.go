@@ -186,7 +186,6 @@ func TestKilledSweepsLoseNothing(t *testing.T) {
 	t.Parallel()
 	n := kills(t)
 	still := 800 * (n + 1) // keys that nobody writes; a checkpoint is written every 200 ms
-	same := func(name string) string { return name }
 	for _, c := range []struct {
 		kind   sweep.Kind
 		rule   string

@@ -3,6 +3,7 @@ package sweep_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -21,6 +22,9 @@ import (
 func TestMain(m *testing.M) {
 	if text := os.Getenv(childVariable); text != "" {
 		os.Exit(sweepAsChild(text)) // a process that a test kills
+	}
+	if os.Getenv("RAPID_CHECKS") == "" {
+		_ = flag.Set("rapid.checks", "2") // of each sweep beside writers; what the command line says comes after
 	}
 	redistest.Main(m)
 }
@@ -185,7 +189,12 @@ func contents(t testing.TB, c *redis.Client, name string) string {
 	case "list":
 		value = c.LRange(t.Context(), name, 0, -1).Val()
 	case "stream":
-		value = []any{c.XRange(t.Context(), name, "-", "+").Val(), pendingOf(do(t, c, "XPENDING", name, "g", "-", "+", 9)), c.XInfoGroups(t.Context(), name).Val()}
+		groups := c.XInfoGroups(t.Context(), name).Val()
+		var pending []string
+		for _, g := range groups {
+			pending = append(pending, pendingOf(do(t, c, "XPENDING", name, g.Name, "-", "+", 9))...)
+		}
+		value = []any{c.XRange(t.Context(), name, "-", "+").Val(), pending, groups}
 	case "string":
 		value = c.Get(t.Context(), name).Val()
 	}
