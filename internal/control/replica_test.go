@@ -121,6 +121,37 @@ func TestTheLastStepIsReplicated(t *testing.T) {
 	}
 }
 
+// A phase that is restored is so when a failover would not lose it again.
+func TestARestoredPhaseIsReplicated(t *testing.T) {
+	w := worldOn(t, redistest.Start(t), testPlan)
+	w.join("a")
+	c := w.open(w.options())
+	if err := errors.Join(c.Run(t.Context(), []string{"sessions"}, phase.Guard), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	replica := newFarReplica(t, w)
+	if err := w.client.HDel(t.Context(), w.store.Keys().Phase(), "sessions").Err(); err != nil {
+		t.Fatal(err)
+	}
+	c = w.open(replica.options())
+	ended := make(chan error, 1)
+	go func() { ended <- c.RestorePhase(context.Background(), "sessions", phase.Guard) }()
+	redistest.WaitFor(t, within, func() bool { return replica.missed() || len(ended) > 0 })
+	if len(ended) > 0 {
+		t.Fatalf("it ended, with %v, before the replica had the record", <-ended)
+	}
+	if got := w.phase("sessions"); got != phase.Guard {
+		t.Errorf("the record says %v", got)
+	}
+	replica.resume()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if got := replica.phase("sessions"); got != phase.Guard {
+		t.Errorf("it is done, and the replica has %v", got)
+	}
+}
+
 // A replica that does not get the last step is named, also by the walk after the one that was not waited for,
 // which has no step to make, until the replica has it or is gone.
 func TestAReplicaThatStaysBehind(t *testing.T) {

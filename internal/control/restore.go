@@ -43,6 +43,10 @@ func (c *Controller) restore(ctx context.Context, name string, at phase.Phase) e
 		made, err := c.setTarget(ctx, s, rule, at, epochFor(s, name), entry{
 			What: "restore-phase", From: s.targets[name].Phase, To: at, Evidence: map[string]any{"instances": len(s.instances)},
 		})
+		if err == nil && made {
+			// A failover that loses the record would take the rule back to where it cannot be followed.
+			err = c.replicated(ctx, name)
+		}
 		if err != nil || made {
 			c.forgetSeen(name)
 			return c.verdictOf(err)

@@ -136,10 +136,10 @@ func (c *Controller) noteReached(ctx context.Context, s *snapshot, rule int) err
 
 // replicated waits until the connected replicas have all that was written so far: the last step, and what its
 // sweeps did. Otherwise a failover would turn it back.
-func (w *walker) replicated(ctx context.Context) error {
-	until := time.Now().Add(w.Patience)
+func (c *Controller) replicated(ctx context.Context, rule string) error {
+	until := time.Now().Add(c.Patience)
 	for {
-		have, want, err := w.wait(ctx)
+		have, want, err := c.wait(ctx)
 		if err != nil || have >= want {
 			return err
 		}
@@ -148,8 +148,8 @@ func (w *walker) replicated(ctx context.Context) error {
 		if !time.Now().Before(until) {
 			return blockedError{b}
 		}
-		w.tell(Event{Kind: Waiting, Rule: w.goal.Rule, Blockers: []Blocker{b}})
-		if err := pause(ctx, w.Poll); err != nil {
+		c.tell(Event{Kind: Waiting, Rule: rule, Blockers: []Blocker{b}})
+		if err := pause(ctx, c.Poll); err != nil {
 			return err
 		}
 	}

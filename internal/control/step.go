@@ -29,7 +29,7 @@ func (w *walker) step(ctx context.Context, step phase.Step) (bool, error) {
 	if s.targets[w.goal.Rule].Phase != step.From {
 		return false, nil
 	}
-	if err := w.replicated(ctx); err != nil {
+	if err := w.replicated(ctx, w.goal.Rule); err != nil {
 		return false, err
 	}
 	if err := w.noteReached(ctx, s, w.rule); err != nil {

@@ -178,7 +178,7 @@ func (w *walker) forward(ctx context.Context) (done bool, err error) {
 	if !more {
 		_, err := w.settle(ctx, w.rule, settleArrived)
 		if err == nil {
-			err = w.replicated(ctx) // no step follows whose own wait would cover the last one
+			err = w.replicated(ctx, w.goal.Rule) // no step follows whose own wait would cover the last one
 		}
 		if err == nil {
 			w.tell(Event{Kind: Done, Rule: w.goal.Rule, From: s.targets[w.goal.Rule].Phase})
