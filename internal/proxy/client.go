@@ -124,9 +124,9 @@ func (c *client) commands(buf *buffer, n int, err error, answered <-chan struct{
 func (c *client) bounded(up upstream, n int, came time.Time) bool {
 	b := up.Backlog()
 	switch {
-	case b.Unread == 0 || b.Halted || b.Blocked:
+	case b.Unread == 0 || b.Blocked:
 		c.begun.Store(0)
-	case b.Unread <= n, c.begun.Load() == 0: // it began in these bytes, or nobody saw when
+	case b.Unread <= n, c.begun.Load() == 0: // it began in these bytes, or nobody saw when; overdue looks again
 		c.begun.Store(came.UnixNano())
 	}
 	if !c.account(int64(b.Memory)) {
@@ -269,13 +269,25 @@ func (c *client) overdue(now time.Time) {
 	case over(c.writing.Load(), l.Slow), throttled != 0 && over(max(throttled, c.replied.Load()), l.Slow):
 		c.end(endSlow)
 	case over(c.begun.Load(), l.Begun):
-		c.end(endBegun)
+		c.unfinished(up)
 	case l.Idle > 0 && over(max(c.active.Load(), c.replied.Load()), l.Idle):
 		if up == nil {
 			c.end(endIdle)
 		} else if b := up.Backlog(); b.Commands == 0 && !b.Blocked && !b.Listening && b.Unread == 0 {
 			c.end(endIdle)
 		}
+	}
+}
+
+// unfinished ends the client whose command was begun long ago, unless it has been completed, by its bytes
+// or by the server's answer that it was waiting behind.
+func (c *client) unfinished(up upstream) {
+	begun := c.begun.Load()
+	switch b := up.Backlog(); {
+	case b.Unread == 0:
+		c.begun.CompareAndSwap(begun, 0) // or another one has begun since
+	case !b.Halted && !b.Blocked:
+		c.end(endBegun)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -168,6 +169,26 @@ func testSlowloris(t *testing.T) {
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{Begun: 200 * time.Millisecond})
 	check := good(t, r)
+	whole, silent := r.client(), r.raw()
+	for _, conn := range []interface{ Write([]byte) }{whole, redistest.NewConn(t, silent)} {
+		conn.Write([]byte("PING\r\n"))
+	}
+	waitFor(t, func() bool { return r.metric("rekey_proxy_bytes_total", "reply") >= 2*7 })
+	server.Pause() // what is behind HELLO waits for the server
+	sent := r.metric("rekey_proxy_bytes_total", "request")
+	const hello, begun = "HELLO 3\r\nPING\r\n", "GET mi:"
+	whole.Write([]byte(hello))
+	_, err := silent.Write([]byte(hello + begun))
+	must(t, err)
+	waitFor(t, func() bool {
+		return r.metric("rekey_proxy_bytes_total", "request") == sent+float64(2*len(hello)+len(begun))
+	})
+	server.Continue()
+	must(t, silent.SetDeadline(time.Now().Add(20*time.Second)))
+	if _, err := io.Copy(io.Discard, silent); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("a client that is silent in the middle of a command is not closed")
+	}
+	left(t, r, "unfinished", 1)
 	for _, begin := range []string{"*", "GET mi:", "PING\r\nHELLO 3\r\nPING\r\n*2\r\n$3\r\nGET\r\n$10\r\nmi", strings.Repeat("PING\r\n", 200) + "P"} {
 		before := r.metric("rekey_proxy_ended_total", "unfinished")
 		conn := r.raw()
@@ -181,8 +202,14 @@ func testSlowloris(t *testing.T) {
 		check()
 	}
 	check() // its commands were all complete, so that much later it is still here
-	if n := r.Clients(); n != 1 {
-		t.Errorf("%d clients are left, want 1", n)
+	if n := r.Clients(); n != 2 {
+		t.Errorf("%d clients are left, want 2", n)
+	}
+	for range 3 {
+		whole.Read()
+	}
+	if v := whole.Do("PING"); string(v.Str) != "PONG" {
+		t.Errorf("a client whose commands were complete: %v", v)
 	}
 }
 
