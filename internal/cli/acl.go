@@ -16,7 +16,7 @@ import (
 type aclLine struct {
 	Type     string `json:"type"`
 	Strategy string `json:"strategy,omitempty"`
-	Phase    string `json:"phase"` // or "all"
+	Phase    string `json:"phase"` // or "all", "fleet", "operator"
 	Line     string `json:"line"`
 }
 
@@ -40,7 +40,11 @@ func aclLines(p *plan.Plan, user string) []aclLine {
 	for _, s := range strategies(p) {
 		all[s] = phase.Of(s)
 	}
-	out := []aclLine{{Type: "acl", Phase: "all", Line: grantFor(p, all).line(user)}}
+	out := []aclLine{
+		{Type: "acl", Phase: "all", Line: grantFor(p, all).line(user)},
+		{Type: "acl", Phase: fleetLine, Line: fleetGrant(p).line(user)},
+		{Type: "acl", Phase: operatorLine, Line: operatorGrant(p).line(operatorUser)},
+	}
 	for _, s := range strategies(p) {
 		for _, ph := range phase.Of(s) {
 			g := grantFor(p, map[phase.Strategy][]phase.Phase{s: {ph}})
@@ -62,8 +66,11 @@ func (a *app) printACL(p *plan.Plan, user string) error {
 		return nil
 	}
 	a.printf("# For the prompt of redis-cli. Added to what the application's user may do already,\n# from legacy to prefixed and back:\n%s\n", lines[0].Line)
-	a.printf("\n# The same phase by phase:\n")
-	for _, l := range lines[1:] {
+	a.printf("\n# Besides, where the application is an instance of a fleet:\n%s\n", lines[1].Line)
+	a.printf("\n# Who walks the fleet, with sweeps and audit: a user of its own, which begins with\n"+
+		"# ACL SETUSER %s reset on >PASSWORD; from server 7.2 on with %s as well:\n%s\n", operatorUser, noTouch, lines[2].Line)
+	a.printf("\n# The application's rights phase by phase:\n")
+	for _, l := range lines[3:] {
 		a.printf("# %s, strategy %s\n%s\n", l.Phase, l.Strategy, l.Line)
 	}
 	return nil

@@ -164,7 +164,7 @@ func (j *undo) bringBack(ctx context.Context, conn *redis.Conn, k key) (why stri
 	case s.legacy == noType:
 		return "", nil // it expired since SCAN gave it
 	case s.target == noType:
-		return "its target is gone: deleted, expired or evicted since", nil
+		return "it has no target: that was deleted, expired or evicted since, or it was a stray", nil
 	case s.legacy != s.target || expiry != s.expiryT:
 		return "its target was written since", nil
 	}
