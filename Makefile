@@ -37,7 +37,7 @@ SERVERS     := .servers/valkey-8/valkey-server .servers/redis-8/redis-server
 
 .DEFAULT_GOAL := help
 .PHONY: help build fmt vet lint vuln test test-unit test-integration-cache test-integration-cache-ws \
-	test-all test-servers test-tags test-chaos test-deb long bench bench-proxy fuzz servers redis nutcracker postgres chromium node languages demo clean
+	test-all test-servers test-tags test-chaos test-deb long bench bench-sweeps bench-proxy fuzz servers redis nutcracker postgres chromium node languages demo clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-28s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,12 @@ long: redis ## by hand, hours: tests again and again, those with the tag long, l
 
 bench: redis nutcracker ## all benchmarks
 	go test -run='^$$' -bench=. -benchmem ./...
+
+# How many keys the sweeps are measured on. `make bench` takes fewer, to be done in minutes.
+SWEEP_KEYS ?= 1000000
+
+bench-sweeps: redis ## every sweep on SWEEP_KEYS (1,000,000) keys, strings and a mix of types, beside the bare limit; a quarter of an hour
+	REKEY_BENCH_KEYS=$(SWEEP_KEYS) go test -count=1 -timeout=60m -run='^$$' -bench='^Benchmark(Sweeps|Pages)$$' -benchtime=1x ./internal/sweep
 
 bench-proxy: redis nutcracker ## redis-benchmark through the proxy, beside the server and nutcracker, as one table
 	go test -count=1 -run='^$$' -bench='^BenchmarkProxy$$' ./internal/bench

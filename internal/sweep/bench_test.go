@@ -205,3 +205,37 @@ func BenchmarkSweeps(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkPages is what the size of a page is chosen by: the server's and the sweep's processor time for a key, and the
+// foreground's p99.
+func BenchmarkPages(b *testing.B) {
+	for _, job := range benchJobs {
+		if job.kind != sweep.Backfill && job.kind != sweep.Verify {
+			continue
+		}
+		server := redistest.Start(b)
+		client := server.Client(func(o *redis.Options) { o.ReadTimeout = time.Minute })
+		for _, page := range []int{100, 300, 500, 1000, 3000} {
+			b.Run(fmt.Sprintf("%v/%d", job.kind, page), func(b *testing.B) {
+				n := benchKeys(b)
+				for range b.N {
+					do(b, client, "FLUSHALL")
+					benchSeed(b, client, "strings", job.prefix, n)
+					if job.twice {
+						benchSeed(b, client, "strings", target(job.prefix), n)
+					}
+					child := childSweep{Addr: server.Addr(), Kind: job.kind, Rule: job.rule, Phase: job.phase, Big: sweep.BigNow, Page: page}
+					var rate, cpu float64
+					_, seen := during(b, server, func() float64 {
+						rate, _, cpu = child.process(b, client, n, 10*time.Minute)
+						return rate
+					})
+					b.ReportMetric(rate, "keys/s")
+					b.ReportMetric(float64(seen.perKey(rate, observed{})), "server-ns/key")
+					b.ReportMetric(cpu/rate*1e9, "sweep-ns/key")
+					b.ReportMetric(float64(seen.p99.Microseconds())/1000, "p99-ms")
+				}
+			})
+		}
+	}
+}

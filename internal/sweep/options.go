@@ -13,8 +13,9 @@ import (
 
 // Defaults for what [Options] leaves zero.
 const (
-	// DefaultPage is where measurements put the knee: larger pages only make the server's other clients wait longer.
-	DefaultPage           = 300
+	// DefaultPage is where measurements put the knee (BenchmarkPages): smaller pages take more of the server's time for a key,
+	// larger ones only make its other clients wait longer.
+	DefaultPage           = 500
 	DefaultExamples       = 20
 	DefaultReplicaTimeout = 10 * time.Second
 )

@@ -21,7 +21,7 @@ const (
 	// idleProbes are made before the first page of a keyspace that has at least throttledPages of them; a smaller one is
 	// done before anything could be measured.
 	idleProbes, idleEvery = 60, 5 * time.Millisecond
-	throttledPages        = 20
+	throttledPages        = 12
 	// pausedPoll is how often a paused sweep looks whether it may go on.
 	pausedPoll = 100 * time.Millisecond
 )
@@ -62,6 +62,9 @@ func (r *run) newSampler(ctx context.Context, control *link, keys int64) (*sampl
 	}
 	s.before.copies = r.strategy == phase.Mirror && (r.Kind == Backfill || r.Kind == Reverse)
 	s.pace.batch = r.Page
+	if s.signals {
+		s.pace = pace{batch: min(firstBatch, r.Page), class: "latency", text: "latency: it begins with small pages"}
+	}
 	if err := s.turn(ctx, control.client); err != nil {
 		return nil, err
 	}

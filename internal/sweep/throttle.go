@@ -13,9 +13,10 @@ import (
 //   - CPU of the server's process, and a fork that writes the data set to disk: the sweep sleeps between pages.
 //   - Memory, replicas and output buffers: the sweep pauses until there is room again, which is more than what made it pause.
 //
-// Deciding is pure; [sampler] asks the server and the knobs.
+// It begins with small pages, for the first decision falls only after half a second. Deciding is pure; [sampler] asks the
+// server and the knobs.
 const (
-	minBatch = 20
+	minBatch, firstBatch = 20, 50
 	// latencyFloor is a latency that nobody minds, whatever the idle one is.
 	latencyFloor = time.Millisecond
 	maxRatio     = 8.0
