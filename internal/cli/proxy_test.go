@@ -38,8 +38,14 @@ type proxyProcess struct {
 // startProxy starts one on a free port and waits until it listens.
 func startProxy(t testing.TB, args ...string) *proxyProcess {
 	t.Helper()
+	return startProxyOf(t, os.Args[0], args...)
+}
+
+// startProxyOf starts one of a program: the test's binary, or one that was built as it is delivered.
+func startProxyOf(t testing.TB, program string, args ...string) *proxyProcess {
+	t.Helper()
 	p := &proxyProcess{t: t, exited: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], append([]string{"proxy", "--listen", "127.0.0.1:0"}, args...)...)
+	p.cmd = exec.Command(program, append([]string{"proxy", "--listen", "127.0.0.1:0"}, args...)...)
 	p.cmd.Env = append(os.Environ(), asProgram+"=1", "GOCOVERDIR="+t.TempDir())
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
