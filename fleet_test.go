@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -390,45 +388,6 @@ func TestAConnectionIsOfTheServersRun(t *testing.T) {
 		id := rdb.ClientID(ctx).Val()
 		return len(all) == 1 && f.bare.SIsMember(ctx, f.store.Keys().Conns(all[0].ID), fmt.Sprintf("%s:%d", run, id)).Val()
 	})
-}
-
-// TestDocumentedRights: the rights that docs/fleet.md names are enough for an instance, on its whole way.
-func TestDocumentedRights(t *testing.T) {
-	f, ctx := newFleet(t), t.Context()
-	text, err := os.ReadFile("docs/fleet.md")
-	f.must(err)
-	rights := regexp.MustCompile(`(?m)^    (~rekey:prod:.*)$`).FindSubmatch(text)
-	if rights == nil {
-		t.Fatal("docs/fleet.md names no rights")
-	}
-	words := strings.Fields(strings.ReplaceAll(string(rights[1]), ":prod:", ":test:"))
-	user := []any{"ACL", "SETUSER", "app", "reset", "on", ">pw", "~s:*", "~cw:test:s:*", "+get", "+set", "+copy"}
-	for _, w := range words {
-		user = append(user, w)
-	}
-	f.must(f.bare.Do(ctx, user...).Err())
-	url, err := plan.ParseURL(strings.Replace(f.server.URL(), "redis://", "redis://app:pw@", 1))
-	f.must(err)
-	f.plan.Server.URL = url
-	r, err := rekey.Open(ctx, f.plan, rekey.WithFleet(rekey.FleetConfig{Name: "one"}))
-	f.must(err)
-	rdb := redis.NewClient(&redis.Options{Addr: f.server.Addr(), Dialer: r.Dialer(nil), MaxRetries: -1, Username: "app", Password: "pw"})
-	for _, to := range []phase.Phase{phase.Guard, phase.Dual, phase.Settled, phase.Sealed, phase.Prefixed} {
-		f.step(to)
-		f.reached(1)
-		f.must(rdb.Set(ctx, "s:1", "v", 0).Err())
-		if v, err := rdb.Get(ctx, "s:1").Result(); err != nil || v != "v" {
-			t.Errorf("in %s: %q, %v", to, v, err)
-		}
-	}
-	f.must(rdb.Close())
-	f.must(r.Close())
-	for _, entry := range f.bare.Do(ctx, "ACL", "LOG").Val().([]any) {
-		// Its name and version are go-redis's own word, which newer servers ask a right for. It does without.
-		if refused := fmt.Sprint(entry); !strings.Contains(refused, "object:client|setinfo") {
-			t.Errorf("the server has refused %s", refused)
-		}
-	}
 }
 
 // TestAFullServerTakesNoLease: a server that refuses every write that needs memory refuses no renewal and no new
