@@ -131,6 +131,13 @@ func (l *Link) Want(s *Session) (Want, bool) {
 	return s.Want()
 }
 
+// SetSink gives a session another sink.
+func (l *Link) SetSink(s *Session, sink Sink) {
+	l.conn.mu.Lock()
+	defer l.conn.mu.Unlock()
+	s.SetSink(sink)
+}
+
 // Backlog tells what is held for the client of a session.
 func (l *Link) Backlog(s *Session) Backlog {
 	l.conn.mu.Lock()
@@ -159,7 +166,8 @@ func (l *Link) Client(s *Session, p []byte) {
 	}
 }
 
-// Output gives what is for the server, and takes the buffer of an earlier call back.
+// Output gives what is for the server, and takes the buffer of an earlier call in exchange: the caller has
+// that one no more.
 func (l *Link) Output(done []byte) []byte {
 	l.conn.mu.Lock()
 	defer l.conn.mu.Unlock()

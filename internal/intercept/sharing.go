@@ -87,6 +87,9 @@ func NewSharing(sink Sink, limits resp.Limits, now func() time.Time) *Session {
 	return s
 }
 
+// SetSink gives the session another sink.
+func (s *Session) SetSink(sink Sink) { s.sharing.sink = sink }
+
 // Want is the place that the session wants. due says that nothing of it is under way at the one where it is.
 func (s *Session) Want() (w Want, due bool) {
 	sh := s.sharing

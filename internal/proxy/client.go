@@ -66,6 +66,23 @@ func (c *client) serve() {
 	if !c.open() {
 		return
 	}
+	c.converse(&buf, n, err)
+}
+
+// resume goes on with a client that has left the event loop.
+func (c *client) resume(up *seat) {
+	defer c.p.gone(c)
+	defer c.close()
+	up.move()
+	if c.draining.Load() != nil {
+		_ = c.conn.SetReadDeadline(past) // fails on a closed connection only
+	}
+	var buf buffer
+	c.converse(&buf, 0, nil)
+}
+
+// converse copies both ways, beginning with n bytes that were read.
+func (c *client) converse(buf *buffer, n int, err error) {
 	defer c.account(0)
 	answered := make(chan struct{})
 	go func() {
@@ -73,7 +90,7 @@ func (c *client) serve() {
 		c.replies()
 	}()
 	defer func() { <-answered }()
-	c.commands(&buf, n, err, answered)
+	c.commands(buf, n, err, answered)
 }
 
 // handshake does what stands before the first byte of TLS and PROXY protocol.
@@ -98,6 +115,9 @@ func (c *client) handshake() bool {
 // commands copies from the client to the server.
 func (c *client) commands(buf *buffer, n int, err error, answered <-chan struct{}) {
 	up := c.upstream()
+	if n == 0 && err == nil && !c.bounded(up, 0, time.Now()) {
+		return
+	}
 	for {
 		if n > 0 {
 			came := time.Now()
@@ -123,12 +143,7 @@ func (c *client) commands(buf *buffer, n int, err error, answered <-chan struct{
 // bounded holds the client to its limits, and waits while nothing more is to be read of it.
 func (c *client) bounded(up upstream, n int, came time.Time) bool {
 	b := up.Backlog()
-	switch {
-	case b.Unread == 0 || b.Blocked:
-		c.begun.Store(0)
-	case b.Unread <= n, c.begun.Load() == 0: // it began in these bytes, or nobody saw when; overdue looks again
-		c.begun.Store(came.UnixNano())
-	}
+	c.begins(b, n, came)
 	if !c.account(int64(b.Memory)) {
 		c.end(endMemory)
 		return false
@@ -144,6 +159,16 @@ func (c *client) bounded(up upstream, n int, came time.Time) bool {
 	_ = up.AwaitRoom(full) // the next Write says what is wrong
 	c.throttled.Store(0)
 	return true
+}
+
+// begins notes since when the client has begun a command, behind n bytes that came.
+func (c *client) begins(b intercept.Backlog, n int, came time.Time) {
+	switch {
+	case b.Unread == 0 || b.Blocked:
+		c.begun.Store(0)
+	case b.Unread <= n, c.begun.Load() == 0: // it began in these bytes, or nobody saw when; overdue looks again
+		c.begun.Store(came.UnixNano())
+	}
 }
 
 // account counts the client's memory, and says whether there is as much.
@@ -255,6 +280,9 @@ func (c *client) rest(answered <-chan struct{}) {
 // drain makes the client's commands end, when they are answered.
 func (c *client) drain(ctx context.Context) {
 	c.draining.Store(&ctx)
+	if in, ok := c.upstream().(*looped); ok {
+		in.Leave() // what is to be done is done outside
+	}
 	_ = c.conn.SetReadDeadline(past) // fails on a closed connection only
 }
 

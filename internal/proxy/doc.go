@@ -9,6 +9,9 @@
 // late bytes) holds for it without a word about it here. The whole proxy is one instance of the fleet.
 // Clients share them ([UpstreamsShared]) until one needs its own, or have their own from the beginning.
 //
+// While a plain TCP client shares, an event loop reads and writes for it, and for the connection that it
+// shares; a client of another kind has two goroutines on a [seat], and so has one that has left the loop.
+//
 // What this package adds is what a net.Conn of a program need not have, because nobody else writes
 // to it:
 //

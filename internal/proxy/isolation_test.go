@@ -284,3 +284,55 @@ func (h *hammer) goAway() error {
 	defer func() { h.conn = nil }()
 	return h.conn.Close()
 }
+
+// TestChurn: clients that come and go by the hundreds, with and without a word, in the middle of commands and of
+// replies, leave nothing behind, and a client beside them is served all the while.
+func TestChurn(t *testing.T) { both(t, testChurn) }
+
+func testChurn(t *testing.T) {
+	server := redistest.Shared(t)
+	r := start(t, server, proxy.Limits{})
+	check := good(t, r)
+	check()
+	var work sync.WaitGroup
+	for i := range 8 {
+		work.Go(func() {
+			for n := range 150 {
+				conn, err := net.Dial("tcp", r.addr)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				switch (i + n) % 5 {
+				case 0:
+				case 1:
+					_, err = io.WriteString(conn, "*2\r\n$3\r\nGET\r\n$100\r\nmi:")
+				case 2:
+					_, err = io.WriteString(conn, strings.Repeat("GET mi:good\r\n", 100))
+				case 3:
+					_, err = io.WriteString(conn, "MULTI\r\nGET mi:good\r\n")
+				case 4:
+					if _, err = io.WriteString(conn, "ECHO whole\r\n"); err == nil {
+						_, err = io.ReadFull(conn, make([]byte, len("$5\r\nwhole\r\n")))
+					}
+				}
+				if err != nil {
+					t.Errorf("%d.%d: %v", i, n, err)
+				}
+				_ = conn.Close() // whatever is under way
+			}
+		})
+	}
+	gone := make(chan struct{})
+	go func() { work.Wait(); close(gone) }()
+	for busy := true; busy; {
+		select {
+		case <-gone:
+			busy = false
+		default:
+		}
+		check()
+	}
+	waitFor(t, func() bool { return r.Clients() == 1 && r.rekey.Stats().Conns <= 1 })
+	check()
+}

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/panjf2000/gnet/v2"
+
 	"github.com/classwaves/rekey/internal/intercept"
 )
 
@@ -18,6 +20,7 @@ type links struct {
 	log  *slog.Logger
 	ctx  context.Context
 	work *sync.WaitGroup // of the proxy
+	loop *loop           // nil without
 
 	mu    sync.Mutex
 	byKey map[intercept.LinkKey]*link
@@ -30,11 +33,20 @@ type link struct {
 	*intercept.Link
 	server string
 
+	// In an event loop: the connection there, and what is known of it.
+	loop  *loop
+	gc    gnet.Conn
+	gone  chan struct{} // closed when it has left the loop
+	broke error         // why it left; of the loop, before gone
+	dirty atomic.Bool   // it will be flushed
+	out   bool          // it has left; of the loop
+
 	ready   chan struct{} // closed when what follows is known
 	refusal []byte        // of the server, to the login
 	failed  error
 
 	calls  atomic.Int64  // of write, since nobody was at it
+	spare  []byte        // a buffer, of who writes
 	taking atomic.Bool   // the connection is given to one client
 	read   chan struct{} // closed when nobody reads from it any more
 	empty  time.Time     // since when nobody has been seen on it; of tidy
@@ -45,7 +57,7 @@ const linkKept = 30 * time.Second
 
 func newLinks(p *Proxy) *links {
 	return &links{
-		dial: p.dial, log: p.log, ctx: p.ctx, work: &p.work,
+		dial: p.dial, log: p.log, ctx: p.ctx, work: &p.work, loop: p.loop,
 		byKey: make(map[intercept.LinkKey]*link), all: make(map[*link]struct{}),
 	}
 }
@@ -92,12 +104,42 @@ func (ls *links) run(l *link, key intercept.LinkKey) {
 	ls.mu.Lock()
 	ls.all[l] = struct{}{}
 	ls.mu.Unlock()
+	entered := ls.enter(l, conn)
 	close(l.ready)
-	err = l.copy()
+	if entered {
+		<-l.gone
+		err = l.broke
+	} else {
+		err = l.copy()
+	}
 	ls.forget(l, key)
 	if err != nil {
 		l.End(err)
 	}
+}
+
+// enter puts a link into the event loop, if both can be.
+func (ls *links) enter(l *link, conn *intercept.Conn) bool {
+	h, ok := conn.Conn.(*handle)
+	if !ok || ls.loop == nil {
+		return false
+	}
+	if _, ok := h.tcp(); !ok {
+		return false
+	}
+	if err := ls.loop.enterLink(l, h); err != nil {
+		l.loop = nil
+		return false // copy says what is wrong with it
+	}
+	return true
+}
+
+// ready gives the open link of a key, without opening it.
+func (ls *links) ready(key intercept.LinkKey) (l *link, open bool) {
+	ls.mu.Lock()
+	l = ls.byKey[key]
+	ls.mu.Unlock()
+	return l, l != nil && l.opened() && l.Link != nil && l.Open()
 }
 
 // open opens the connection of a link.
@@ -143,14 +185,17 @@ func (l *link) copy() error {
 
 // write writes what clients have for the server.
 func (l *link) write() {
+	if l.loop != nil {
+		l.loop.flushSoon(l)
+		return
+	}
 	if l.calls.Add(1) != 1 {
 		return // who is at it looks again
 	}
-	var b []byte
 	for {
 		n := l.calls.Load()
-		if b = l.Output(b); len(b) > 0 {
-			_, _ = l.Conn().Conn.Write(b) // copy finds the connection broken as well
+		if l.spare = l.Output(l.spare); len(l.spare) > 0 {
+			_, _ = l.Conn().Conn.Write(l.spare) // copy finds the connection broken as well
 		}
 		if l.calls.CompareAndSwap(n, 0) {
 			return
@@ -161,7 +206,11 @@ func (l *link) write() {
 // take gives the connection to one client, whose session wants it.
 func (l *link) take(s *intercept.Session) *intercept.Conn {
 	l.taking.Store(true)
-	_ = l.Conn().Conn.SetReadDeadline(past) // fails on a closed connection only
+	if l.loop != nil {
+		l.loop.execute(func() { _ = l.gc.EventLoop().Close(l.gc) }) // OnClose does what is to be done
+	} else {
+		_ = l.Conn().Conn.SetReadDeadline(past) // fails on a closed connection only
+	}
 	<-l.read
 	_ = l.Conn().Conn.SetReadDeadline(time.Time{})
 	return l.Take(s)

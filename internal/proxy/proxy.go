@@ -35,6 +35,7 @@ type Proxy struct {
 	access  *slog.Logger
 	metrics *metrics
 	memory  atomic.Int64 // of Limits.Memory
+	loop    *loop        // nil without
 	links   *links       // nil: every client has a connection of its own
 
 	ctx    context.Context // of dialing, and of everything that outlives no proxy
@@ -61,6 +62,11 @@ func New(c Config) *Proxy {
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if c.Upstreams == UpstreamsShared {
+		var err error
+		if p.loop, err = startLoop(p); err != nil {
+			p.log.Warn("clients are served without an event loop, which costs more", "error", err)
+			p.loop = nil
+		}
 		p.links = newLinks(p)
 	}
 	p.work.Go(p.watch)
@@ -130,6 +136,13 @@ func (p *Proxy) take(conn net.Conn, at net.Addr) {
 		p.work.Go(func() { turnAway(conn) })
 	default:
 		p.clients[c] = struct{}{}
+		if tcp, ok := conn.(*net.TCPConn); ok && p.loop != nil {
+			h := newHandle(tcp)
+			c.conn = h
+			c.active.Store(c.began.UnixNano())
+			p.work.Go(func() { p.loop.enter(c, h) })
+			break
+		}
 		p.work.Go(c.serve)
 	}
 }
@@ -208,6 +221,9 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		p.links.shut()
 	}
 	p.work.Wait()
+	if p.loop != nil {
+		p.loop.stop()
+	}
 	if cut := p.metrics.ended[endDeadline].Load() - before; cut > 0 {
 		return fmt.Errorf("rekey: %d clients had commands under way at the end of the time to drain", cut)
 	}

@@ -365,7 +365,7 @@ func (s *seat) Backlog() (b intercept.Backlog) {
 		}
 		s.moving.Unlock()
 	} else {
-		b.Halted, b.Commands = true, 1 // on its way to another place
+		b.Halted, b.Commands, b.Unread = true, 1, 1 // on its way to another place
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

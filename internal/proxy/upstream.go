@@ -125,7 +125,7 @@ func (u *Upstream) Base(ctx context.Context, network, addr string) (net.Conn, er
 	}
 	config := u.tls.Load()
 	if config == nil || network == "unix" {
-		return &stamped{Conn: conn}, nil
+		return newHandle(conn), nil
 	}
 	if u.master != "" { // the URL's host is the name of the group
 		host, _, err := net.SplitHostPort(addr)
@@ -139,7 +139,7 @@ func (u *Upstream) Base(ctx context.Context, network, addr string) (net.Conn, er
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return &stamped{Conn: secure}, nil
+	return newHandle(secure), nil
 }
 
 // keepAlive finds a server that has vanished without a word.
@@ -200,28 +200,15 @@ func (u *Upstream) Ping(ctx context.Context) error {
 	return nil
 }
 
-// stamped notes when bytes of the server came, so that what the engine does with them counts as
-// added time too.
-type stamped struct {
-	net.Conn
-	came atomic.Int64
-}
-
-// Stamped makes a connection to the server tell when its bytes came. [Proxy] measures what it adds
-// with it, where it is below an upstream connection.
-func Stamped(conn net.Conn) net.Conn { return &stamped{Conn: conn} }
-
-func (s *stamped) Read(p []byte) (int, error) {
-	n, err := s.Conn.Read(p)
-	s.came.Store(time.Now().UnixNano())
-	return n, err
-}
+// Stamped makes a connection to the server one that tells when its bytes came, and that an event loop may have.
+// [Proxy] wants it below an upstream connection.
+func Stamped(conn net.Conn) net.Conn { return newHandle(conn) }
 
 // since is how long ago the server's last bytes came.
 func since(up *intercept.Conn) time.Duration {
-	s, ok := up.Conn.(*stamped)
+	h, ok := up.Conn.(*handle)
 	if !ok {
 		return 0
 	}
-	return time.Duration(time.Now().UnixNano() - s.came.Load())
+	return time.Duration(time.Now().UnixNano() - h.came.Load())
 }

@@ -127,6 +127,10 @@ func Main(m *testing.M, ignore ...goleak.Option) {
 		code = max(code, 1)
 	}
 	if code == 0 {
+		// A pool of a library that nobody here uses, from its init on.
+		ignore = append(ignore,
+			goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+			goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
 		if err := goleak.Find(ignore...); err != nil {
 			fmt.Fprintf(os.Stderr, "redistest: after all tests: %v\n", err)
 			code = 1
