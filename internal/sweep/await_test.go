@@ -176,3 +176,24 @@ func TestSmallAndOddKeyspaces(t *testing.T) {
 		}
 	}
 }
+
+// TestLoadingServerIsWaitedFor: a server that was restarted answers LOADING for as long as it reads its data.
+func TestLoadingServerIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.WithConfig("key-load-delay 500", "loading-process-events-interval-bytes 1024"))
+	client := server.Client()
+	seedKeys(t, client, "thing:", 2000)
+	restarted := make(chan struct{})
+	r := disturb(t, client, func() {
+		do(t, client, "SAVE") // with the sweep's record
+		server.Kill()
+		go func() { // it returns when all is loaded
+			defer close(restarted)
+			server.Restart()
+		}()
+	}, func() {}, "LOADING")
+	<-restarted
+	if r.Verdict.Resumed != 0 || !noted(r, "begins anew: the server was restarted") || r.Matched < 2000 {
+		t.Errorf("got resumed %d, %d keys, notes %q", r.Verdict.Resumed, r.Matched, r.Notes)
+	}
+}
