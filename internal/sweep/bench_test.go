@@ -36,7 +36,7 @@ var benchSeeds = map[string]string{
 	"mix": `local v = string.rep('x', 50)
 		for i = ARGV[2], ARGV[3] do
 			local n, kind = ARGV[1] .. i, i % 6
-			if kind == 0 then redis.call('SET', n, v, 'EX', 100000)
+			if kind == 0 then redis.call('SET', n, v, 'PXAT', 4102444800000)
 			elseif kind == 1 then redis.call('HSET', n, 'a', v, 'b', i, 'c', 'd')
 			elseif kind == 2 then redis.call('RPUSH', n, 'a', 'b', v)
 			elseif kind == 3 then redis.call('SADD', n, 'a', 'b', i)
