@@ -182,15 +182,13 @@ func (p *Proxy) Clients() int {
 
 // Moved ends the clients whose server is no longer the primary, so that they come again.
 func (p *Proxy) Moved(primary string) {
-	defer func() {
-		if p.links != nil {
-			p.links.moved(primary)
-		}
-	}()
 	for _, c := range p.all() {
 		if up := c.upstream(); up != nil && up.Server() != "" && up.Server() != primary {
 			c.end(endMoved)
 		}
+	}
+	if p.links != nil {
+		p.links.moved(primary)
 	}
 }
 
