@@ -84,9 +84,11 @@ func addTLS(c *tls.Config, files plan.TLS) error {
 // them.
 const ClientName = "rekey"
 
-// Client opens a client of one database. Its connections have [ClientName], as far as their user may say so.
+// Client opens a client of one database. Its connections have [ClientName], as far as their user may say so, and do
+// not tell the library's name, which is a right more (CLIENT SETINFO).
 func Client(o redis.UniversalOptions, db int) *redis.Client {
 	o.DB = db
+	o.DisableIdentity = true
 	first := o.OnConnect
 	o.OnConnect = func(ctx context.Context, cn *redis.Conn) error {
 		_ = cn.ClientSetName(ctx, ClientName).Err() // a user without +client|setname does without
