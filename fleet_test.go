@@ -31,10 +31,16 @@ type aFleet struct {
 func newFleet(t *testing.T) *aFleet {
 	t.Helper()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync no"))
+	return fleetOn(t, server, server.URL(), server.Client())
+}
+
+// fleetOn has instances that come to the server by a URL.
+func fleetOn(t *testing.T, server *redistest.Server, url string, bare *redis.Client) *aFleet {
+	t.Helper()
 	text := `
 version: 1
 environment: test
-server: {url: "` + server.URL() + `"}
+server: {url: "` + url + `"}
 fleet: {lease: 1500ms, renew: 300ms, margin: 300ms}
 rules:
   - {name: s, legacy: "s:{id}", target: "cw:{env}:s:{id}"}
@@ -43,7 +49,6 @@ rules:
 	if err != nil {
 		t.Fatal(err)
 	}
-	bare := server.Client()
 	return &aFleet{t, server, p, fleet.NewStore(p, bare), bare}
 }
 
@@ -325,6 +330,32 @@ func TestAFleetBeginsAtOnce(t *testing.T) {
 				f.must(r.Close())
 			}
 		}
+	}
+}
+
+// TestAFleetBehindALogin: on a server that wants a login, connections that are opened while a rule is on its way
+// are admitted behind it.
+func TestAFleetBehindALogin(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Conn()
+	for _, words := range [][]string{{"ACL", "SETUSER", "app", "on", ">secret", "allkeys", "allchannels", "+@all"}, {"ACL", "SETUSER", "default", "off"}} {
+		if got := admin.Do(words...); got.IsError() {
+			t.Fatalf("%q: %s", words, got.Str)
+		}
+	}
+	login := func(o *redis.Options) { o.Username, o.Password = "app", "secret" }
+	f := fleetOn(t, server, "redis://app:secret@"+server.Addr(), server.Client(login))
+	r, _ := f.member("web-1")
+	f.step(phase.Guard)
+	f.reached(1)
+	for _, protocol := range []int{2, 3} {
+		rdb := redis.NewClient(&redis.Options{
+			Addr: server.Addr(), Username: "app", Password: "secret", Protocol: protocol, Dialer: r.Dialer(nil), MaxRetries: -1,
+		})
+		if err := rdb.Set(t.Context(), "s:1", "x", 0).Err(); err != nil {
+			t.Errorf("RESP%d: SET on a new connection in guard: %v", protocol, err)
+		}
+		f.must(rdb.Close())
 	}
 }
 

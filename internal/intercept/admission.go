@@ -6,7 +6,8 @@ import "github.com/classwaves/rekey/internal/resp"
 // commands.
 //
 // The session asks after it has learned the connection's CLIENT ID, and stays stalled
-// until it is told.
+// until it is told. Where the server wants a login it tells no number before: then only
+// commands that log in are sent, and the others have the server's refusal.
 
 // AdmissionDue says that the session waits to be admitted.
 func (s *Session) AdmissionDue() (id int64, due bool) { return s.id, s.admitting }
@@ -30,8 +31,15 @@ func (s *Session) Admitted(reason error) error {
 	return s.err
 }
 
-// learnedAll ends the asking of the server.
+// learnedAll ends the asking of the server. One that wants a login first has told nothing: it is asked again in front of
+// the next command.
 func (s *Session) learnedAll() {
+	if s.locked != nil {
+		s.learned, s.askedID = false, false
+		s.unstall()
+		s.joined()
+		return
+	}
 	if s.admission {
 		s.admitting = true
 		return

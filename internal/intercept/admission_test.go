@@ -92,3 +92,41 @@ func TestRefusedConnectionIsGivenUp(t *testing.T) {
 		t.Errorf("on the next connection: %v", err)
 	}
 }
+
+// TestAdmissionBehindALogin: a server with a password tells nobody a CLIENT ID before the login. The instance is asked
+// behind it, with the number, also on a connection whose first commands were refused, and the login may come in
+// AUTH or in HELLO.
+func TestAdmissionBehindALogin(t *testing.T) {
+	server := redistest.Start(t)
+	server.Conn().Do("CONFIG", "SET", "requirepass", "secret")
+	for _, p := range []phase.Phase{phase.Legacy, phase.Guard} {
+		for name, login := range map[string][]string{"AUTH": {"AUTH", "secret"}, "HELLO": {"HELLO", "2", "AUTH", "default", "secret"}} {
+			t.Run(p.String()+" "+name, func(t *testing.T) {
+				rules := testRules(t)
+				setPhases(rules, p, p)
+				var asked []int64
+				admit := func(id int64) error { asked = append(asked, id); return nil }
+				raw := intercept.NewConn(server.Dial(), rules, intercept.Hooks{Admit: admit})
+				conn := redistest.NewConn(t, raw)
+				t.Cleanup(func() { _ = raw.Close() })
+				for _, refused := range [][]string{{"SET", "a:1", "x"}, {"PING"}, {"AUTH", "wrong"}, {"MULTI"}, {"SET", "a:1", "x"}} {
+					if got := conn.Do(refused...); !got.IsError() || !strings.Contains(string(got.Str), "NOAUTH ") && !strings.Contains(string(got.Str), "WRONGPASS ") {
+						t.Errorf("%q before the login: %s", refused, got.Str)
+					}
+				}
+				if len(asked) > 0 {
+					t.Errorf("admitted before the login, with %d", asked)
+				}
+				if got := conn.Do(login...); got.IsError() {
+					t.Fatalf("%q: %s", login, got.Str)
+				}
+				if got := conn.Do("SET", "a:1", "x"); got.IsError() {
+					t.Errorf("SET behind the login: %s", got.Str)
+				}
+				if id := conn.Do("CLIENT", "ID").Int; len(asked) != 1 || asked[0] != id {
+					t.Errorf("the instance was asked for %d, want once for %d", asked, id)
+				}
+			})
+		}
+	}
+}

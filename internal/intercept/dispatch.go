@@ -25,6 +25,14 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 			return true
 		}
 	}
+	if refusal := s.locked; refusal != nil {
+		s.locked = nil
+		if !ok || c.Name != "auth" && c.Name != "hello" && c.Name != "quit" && c.Name != "reset" {
+			s.answer(refusal)
+			s.classes[command.ClassSession]++
+			return true
+		}
+	}
 	if !ok {
 		if c, ok = s.lookup(args); !ok {
 			return s.ask(args)

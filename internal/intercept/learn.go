@@ -15,7 +15,7 @@ import (
 // user may use MULTI. Connections that see only parked rules ask for their number
 // alone, see [Session.learnID].
 func (s *Session) learnFirst() bool {
-	if s.sharing != nil || s.learned || s.multi != nil || s.proto == 2 && s.subs.any() || s.monitoring {
+	if s.sharing != nil || s.learned || s.locked != nil || s.multi != nil || s.proto == 2 && s.subs.any() || s.monitoring {
 		return false
 	}
 	if s.table.parked {
@@ -81,6 +81,9 @@ func (s *Session) askID(then func()) {
 	s.question(func(reply []byte) {
 		if v, _, err := resp.Parse(reply); err == nil && v.Type == ':' {
 			s.id = v.Int
+		}
+		if bytes.HasPrefix(reply, []byte("-NOAUTH ")) {
+			s.locked = bytes.Clone(reply)
 		}
 		then()
 	})

@@ -376,7 +376,7 @@ func (c *Conn) adopted() {
 }
 
 // Prepare makes a new connection that of a user, asks the server what sessions must know, and has it admitted.
-// refusal is the server's error to the login; then the connection is of no use.
+// refusal is the server's error to the login, or to whoever has none; then the connection is of no use.
 func (c *Conn) Prepare(key LinkKey) (refusal []byte, err error) {
 	c.mu.Lock()
 	s := c.session
@@ -399,6 +399,9 @@ func (c *Conn) Prepare(key LinkKey) (refusal []byte, err error) {
 	err = c.await()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if s.locked != nil && err == nil {
+		return s.locked, nil
+	}
 	if reason := s.err; reason != nil {
 		err = &AdmissionError{reason}
 	}

@@ -36,6 +36,7 @@ type Session struct {
 	server  rewrite.Server
 	id      int64 // CLIENT ID, 0 while unknown
 	noMulti string
+	locked  []byte // the server's NOAUTH to the questions in front of the command at hand
 
 	admission bool // somebody must be asked before the first command
 	admitting bool // somebody is being asked

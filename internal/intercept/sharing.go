@@ -56,7 +56,7 @@ type sharing struct {
 	want    Want
 	wanting bool
 	behind  bool
-	refusal []byte   // what the server says to the login that comes next
+	refusal []byte   // what the server says to the command that comes next
 	infos   [][]byte // CLIENT SETINFO that the server has taken
 	gone    bool     // its client has gone; its replies are still to come
 	told    bool     // the sink knows that it has ended
@@ -103,7 +103,8 @@ func (s *Session) Want() (w Want, due bool) {
 	return sh.want, due
 }
 
-// Refuse answers the login for which the session wanted a place with what the server said to it.
+// Refuse answers the command for which the session wanted a place with what the server said to its login, or to
+// the want of one.
 func (s *Session) Refuse(reply []byte) error {
 	s.sharing.refusal = reply
 	s.placed()
@@ -138,15 +139,14 @@ func (s *Session) place(c *command.Command, known bool, raw []byte, args [][]byt
 	sh := s.sharing
 	want := Want{Key: LinkKey{sh.login, s.proto}}
 	switch {
+	case sh.refusal != nil:
+		s.answer(sh.refusal)
+		sh.refusal = nil
+		s.classes[command.ClassSession]++
+		return answered
 	case !known || sh.behind || len(raw) > maxSharedRequest:
 		want.Own = true
 	case c.Name == "auth" || c.Name == "hello":
-		if sh.refusal != nil {
-			s.answer(sh.refusal)
-			sh.refusal = nil
-			s.classes[command.ClassSession]++
-			return answered
-		}
 		want.Key, want.Own = s.loginKey(c, args)
 	case c.Name == "quit":
 		s.quit()
