@@ -9,7 +9,7 @@ import (
 
 // Limits bounds what clients may take. A field that is zero has its default.
 type Limits struct {
-	// Clients is how many may be connected. Default 10,000.
+	// Clients is how many may be connected. Default 10,000; fewer where there are not two file descriptors for each.
 	Clients int
 	// Request is the bytes of one command. Default 512 MiB, which is also the server's own bound of a
 	// word.

@@ -60,6 +60,11 @@ func New(c Config) *Proxy {
 	if p.access == nil {
 		p.access = slog.New(slog.DiscardHandler)
 	}
+	if n := affordable(p.limits.Clients, descriptors()); n < p.limits.Clients {
+		p.log.Warn("there are too few file descriptors for so many clients; raise the limit (ulimit -n, LimitNOFILE)",
+			"max_clients", p.limits.Clients, "taken", n, "descriptors", descriptors())
+		p.limits.Clients = n
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if c.Upstreams == UpstreamsShared {
 		var err error
