@@ -7,6 +7,10 @@ FUZZTIME     ?= 30s
 # The race detector needs cgo, and go turns cgo off where there is no C compiler.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
+# How many packages are tested at a time: most tests that talk to a server also wait, for a lease to run out
+# or for a time limit, and leave a core to others.
+AT_ONCE := -p=4
+
 # The packages that decide what is right. They share nothing and start nothing: imports_test.go keeps
 # sync, time and context out of them, and holds this list. The race detector could find nothing
 # there, and their searches and tables take ten times as long under it.
@@ -23,8 +27,8 @@ WS_PKGS     = $(shell scripts/packages ws)
 # run, also where some fail. go vet has its place in lint.
 run-tests = @$(call each-kind,$(filter $(PURE_PKGS),$(1)),$(filter-out $(PURE_PKGS),$(1)))
 each-kind = status=0; \
-	$(if $(1),echo "go test" $(1:github.com/classwaves/rekey/%=./%); go test -vet=off $(1) || status=1;) \
-	$(if $(2),echo "go test $(RACE)" $(2:github.com/classwaves/rekey/%=./%); go test -vet=off $(RACE) $(2) || status=1;) \
+	$(if $(1),echo "go test" $(1:github.com/classwaves/rekey/%=./%); go test -vet=off $(AT_ONCE) $(1) || status=1;) \
+	$(if $(2),echo "go test $(RACE)" $(2:github.com/classwaves/rekey/%=./%); go test -vet=off $(AT_ONCE) $(RACE) $(2) || status=1;) \
 	exit $$status
 
 # Build tags of tests that need more than make test may.
@@ -78,7 +82,7 @@ test-all: test-servers test-tags test-chaos test-deb ## what make test does not:
 test-servers: servers ## the engine again, on Valkey 8.0 and Redis 8.0
 	@for server in $(SERVERS); do \
 		echo "REKEY_TEST_SERVER=$$server go test -count=1" $(ENGINE_PKGS); \
-		REKEY_TEST_SERVER=$(CURDIR)/$$server go test -count=1 $(ENGINE_PKGS) || exit 1; \
+		REKEY_TEST_SERVER=$(CURDIR)/$$server go test -count=1 $(AT_ONCE) $(ENGINE_PKGS) || exit 1; \
 	done
 
 test-tags: redis postgres chromium node languages ## the reference application again, on PostgreSQL, in Chromium, beside Node; clients of five languages through the proxy
