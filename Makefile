@@ -65,7 +65,7 @@ lint: vet ## gofmt (says which files), go vet and staticcheck
 vuln: ## known vulnerabilities of what we link; needs the network
 	go run $(GOVULNCHECK) ./...
 
-test: redis ## every test on the installed server, under 5 minutes
+test: redis ## every test on the installed server, under the race detector where there is a C compiler; 8 minutes on two cores
 	$(call run-tests,$(UNIT_PKGS) $(SERVER_PKGS))
 
 test-unit: ## the packages whose tests need no server
