@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -230,11 +232,7 @@ func (ls *links) forget(l *link, key intercept.LinkKey) {
 func (ls *links) list() []*link {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	out := make([]*link, 0, len(ls.all))
-	for l := range ls.all {
-		out = append(out, l)
-	}
-	return out
+	return slices.Collect(maps.Keys(ls.all))
 }
 
 // tidy closes links that nobody has sat on for a while, or to which nobody can come any more.

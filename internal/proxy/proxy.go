@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,11 +173,7 @@ func (p *Proxy) gone(c *client) {
 func (p *Proxy) all() []*client {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := make([]*client, 0, len(p.clients))
-	for c := range p.clients {
-		out = append(out, c)
-	}
-	return out
+	return slices.Collect(maps.Keys(p.clients))
 }
 
 // Clients is how many clients are connected.
