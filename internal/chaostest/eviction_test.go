@@ -1,6 +1,7 @@
 package chaostest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -32,7 +33,7 @@ func TestRecordsUnderEviction(t *testing.T) {
 				t.Fatalf("the records are %v", targets)
 			}
 			if strings.HasPrefix(policy, "volatile") {
-				f.serves()
+				redistest.WaitFor(t, time.Minute, f.answers)
 				return
 			}
 			// The eviction is a removal, which is what it is to everybody else.
@@ -47,7 +48,6 @@ func TestRecordsUnderEviction(t *testing.T) {
 				t.Errorf("without a record the instance is in %s, want dual", p)
 			}
 			f.restore()
-			f.serves()
 		})
 	}
 }
@@ -74,7 +74,10 @@ func newFull(t *testing.T, policy string) *full {
 	}
 	f.app = redis.NewClient(&redis.Options{Addr: w.server.Addr(), Dialer: f.instance.Dialer(nil), MaxRetries: -1})
 	t.Cleanup(func() { _ = f.app.Close(); _ = f.instance.Close() }) // the test has looked at what counts
-	f.control(func(c *control.Controller) error { return c.Run(t.Context(), []string{"mirror"}, phase.Dual) })
+	err = f.control(func(c *control.Controller) error { return c.Run(t.Context(), []string{"mirror"}, phase.Dual) })
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, value := range map[string]string{"maxmemory": "4mb", "maxmemory-policy": policy} {
 		if err := f.bare.ConfigSet(t.Context(), name, value).Err(); err != nil {
 			t.Fatal(err)
@@ -83,20 +86,15 @@ func newFull(t *testing.T, policy string) *full {
 	return f
 }
 
-func (f *full) control(do func(*control.Controller) error) {
+func (f *full) control(do func(*control.Controller) error) error {
 	f.t.Helper()
 	o := controlOptions()
 	o.Patience = time.Minute
 	c, err := control.Open(f.t.Context(), f.w.plan, o)
 	if err != nil {
-		f.t.Fatal(err)
+		return err
 	}
-	if err := do(c); err != nil {
-		f.t.Fatal(err)
-	}
-	if err := c.Close(); err != nil {
-		f.t.Fatal(err)
-	}
+	return errors.Join(do(c), c.Close())
 }
 
 // fill writes until the server has dropped what it had several times over.
@@ -114,14 +112,25 @@ func (f *full) fill() {
 	}
 }
 
-// serves wants commands to be answered.
-func (f *full) serves() {
-	f.t.Helper()
-	redistest.WaitFor(f.t, time.Minute, func() bool { return f.app.Set(f.t.Context(), sceneKey, "v", time.Hour).Err() == nil })
-}
-
-// restore writes the record anew, as rekey restore-phase does.
+// restore writes the record anew, as rekey restore-phase does, until commands are answered: what is written, and the
+// lock that it is written under, can be dropped again.
 func (f *full) restore() {
 	f.t.Helper()
-	f.control(func(c *control.Controller) error { return c.RestorePhase(f.t.Context(), "mirror", phase.Dual) })
+	var refused error
+	var tried time.Time
+	f.t.Cleanup(func() {
+		if f.t.Failed() {
+			f.t.Logf("the phase was last restored with %v", refused)
+		}
+	})
+	redistest.WaitFor(f.t, time.Minute, func() bool {
+		if time.Since(tried) > lease {
+			refused = f.control(func(c *control.Controller) error { return c.RestorePhase(f.t.Context(), "mirror", phase.Dual) })
+			tried = time.Now()
+		}
+		return f.answers()
+	})
 }
+
+// answers says whether a command is answered.
+func (f *full) answers() bool { return f.app.Set(f.t.Context(), sceneKey, "v", time.Hour).Err() == nil }

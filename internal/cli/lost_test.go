@@ -133,6 +133,19 @@ func TestFlushAllStopsAWalk(t *testing.T) {
 	l.goesOn()
 }
 
+// A phase may be restored before the instances that lost their records as well have entered themselves again.
+func TestRestoringAtOnce(t *testing.T) {
+	l := newLosing(t)
+	l.run(exitDone, "advance", "sessions", "--to", "dual")
+	l.set("FLUSHALL")
+	l.run(exitDone, "restore-phase", "sessions", "--phase", "dual")
+	for _, c := range l.clients {
+		redistest.WaitFor(t, lostWithin, func() bool { return c.Get(t.Context(), "secure_session:0").Err() == redis.Nil })
+	}
+	l.fill()
+	l.goesOn()
+}
+
 // A server that comes back with an old snapshot: keys and records are those of before.
 func TestAnOldSnapshotStopsAWalk(t *testing.T) {
 	l := newLosing(t)

@@ -15,7 +15,7 @@ import (
 const restoreTries = 10
 
 // restore writes a rule's target anew. Living instances follow no record of another epoch and none with a lower
-// mark, so it takes the epoch that they follow and a mark of its own generation, which is above all.
+// mark, so it takes the epoch that they follow and a mark that is above all of theirs.
 func (c *Controller) restore(ctx context.Context, name string, at phase.Phase) error {
 	goal := Goal{Rule: name, To: at}
 	rule, err := goal.check(c.plan)
@@ -25,6 +25,9 @@ func (c *Controller) restore(ctx context.Context, name string, at phase.Phase) e
 	ctx, done := c.under(ctx)
 	defer done()
 	defer c.only(name)()
+	if err := c.hear(ctx); err != nil {
+		return c.verdictOf(err)
+	}
 	for range restoreTries {
 		c.forgetSeen(name)
 		s, err := c.look(ctx, time.Now())
@@ -53,6 +56,34 @@ func (c *Controller) restore(ctx context.Context, name string, at phase.Phase) e
 		}
 	}
 	return fmt.Errorf("rekey: the fleet changed each time the phase of rule %s was to be restored; try again", name)
+}
+
+// hear waits until the instances that listen for changes are in the records again: where those are lost, each enters
+// itself when it next looks, and says what it follows. After the time of a lease those who have not are hung, and
+// refuse the rule when they go on.
+func (c *Controller) hear(ctx context.Context) error {
+	for until := time.Now().Add(c.plan.Fleet.Lease); time.Now().Before(until); {
+		listeners, err := c.store.Wake(ctx)
+		if err != nil {
+			return err
+		}
+		instances, _, err := c.store.Instances(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range instances {
+			if !instances[i].Observer { // which follows flags, and listens for nothing
+				listeners--
+			}
+		}
+		if listeners <= 0 {
+			return nil
+		}
+		if err := pause(ctx, c.Poll); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgetSeen drops what this controller has seen of a rule.

@@ -233,7 +233,7 @@ func (c *Controller) setTarget(ctx context.Context, s *snapshot, rule int, to ph
 	name, keys := c.plan.Rules[rule].Name, c.store.Keys()
 	undated := time.Unix(0, 0).UTC()
 	text, err := json.Marshal(fleet.Target{
-		Phase: to, Epoch: epoch, Mark: fleet.Mark{Gen: c.lock.holder.Gen, Seq: s.targets[name].Seq + 1},
+		Phase: to, Epoch: epoch, Mark: c.nextMark(s, name),
 		Hash: c.plan.Hash(rule), At: undated, By: c.Owner, Format: fleet.Format,
 	})
 	if err != nil {
@@ -255,6 +255,24 @@ func (c *Controller) setTarget(ctx context.Context, s *snapshot, rule int, to ph
 		[]string{keys.Lock(), keys.Phase(), keys.Fleet(), keys.Conns(unburiedID), keys.Audit(), keys.Events()},
 		evidenceKeys(keys, name)), args...)
 	return done == 1, err
+}
+
+// nextMark is above every mark of a rule that the records or an instance know: nobody follows a lower one. That is
+// one of this controller's generation, but where the generations were lost as well and an instance that has entered
+// itself again since this controller took the lock knows of a later one.
+func (c *Controller) nextMark(s *snapshot, rule string) fleet.Mark {
+	m := fleet.Mark{Gen: c.lock.holder.Gen, Seq: s.targets[rule].Seq}
+	known := []fleet.Mark{s.targets[rule].Mark}
+	for i := range s.instances {
+		known = append(known, s.instances[i].Rules[rule].Mark)
+	}
+	for _, k := range known {
+		if k.Compare(m) > 0 {
+			m = k
+		}
+	}
+	m.Seq++
+	return m
 }
 
 // put writes a record with its date, which is its last field.
