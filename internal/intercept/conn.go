@@ -239,7 +239,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	c.reading.Lock()
-	defer c.reading.Unlock()
+	n, err := c.read(p) // without a defer, which costs as much as all the rest in a function with a loop
+	c.reading.Unlock()
+	return n, err
+}
+
+func (c *Conn) read(p []byte) (int, error) {
 	for {
 		c.mu.Lock()
 		if c.outFrom < len(c.out) {
@@ -252,17 +257,16 @@ func (c *Conn) Read(p []byte) (int, error) {
 			c.mu.Unlock()
 			return n, nil
 		}
-		if c.err != nil {
-			defer c.mu.Unlock()
-			return 0, c.err
+		if err := c.err; err != nil {
+			c.mu.Unlock()
+			return 0, err
 		}
 		if id, due := c.session.AdmissionDue(); due {
 			c.mu.Unlock()
 			c.admit(id)
 			continue
 		}
-		wake, waits := c.session.Wake()
-		c.arm(wake, waits)
+		c.arm()
 		c.mu.Unlock()
 
 		n, err := c.Conn.Read(p)
@@ -278,18 +282,22 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// arm sets the deadline of the read under it: the application's, or the session's own
-// if that is earlier.
-func (c *Conn) arm(wake time.Time, waits bool) {
-	want := c.deadline
-	if waits && (want.IsZero() || wake.Before(want)) {
-		want = wake
-	}
+// arm sets the deadline of the read under it.
+func (c *Conn) arm() {
+	want := c.earliest()
 	if want.Equal(c.set) {
 		return
 	}
 	c.set = want
 	_ = c.Conn.SetReadDeadline(want) // fails on a closed connection only, whose Read says so
+}
+
+// earliest is the application's read deadline, or the session's own if that is earlier.
+func (c *Conn) earliest() time.Time {
+	if wake, waits := c.session.Wake(); waits && (c.deadline.IsZero() || wake.Before(c.deadline)) {
+		return wake
+	}
+	return c.deadline
 }
 
 // received gives the session what the server sent. What passes as it is stays where
@@ -376,7 +384,14 @@ func (c *Conn) admit(id int64) {
 
 // SetDeadline sets both deadlines.
 func (c *Conn) SetDeadline(t time.Time) error {
-	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = t
+	c.set = c.earliest()
+	if c.set == t { // go-redis does this before each command, and one call is cheaper than two
+		return c.Conn.SetDeadline(t)
+	}
+	return errors.Join(c.Conn.SetReadDeadline(c.set), c.Conn.SetWriteDeadline(t))
 }
 
 // SetReadDeadline sets the time at which Read gives up.
@@ -384,11 +399,8 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deadline = t
-	if wake, waits := c.session.Wake(); waits && (t.IsZero() || wake.Before(t)) {
-		t = wake
-	}
-	c.set = t
-	return c.Conn.SetReadDeadline(t)
+	c.set = c.earliest()
+	return c.Conn.SetReadDeadline(c.set)
 }
 
 // Close closes the connection.

@@ -99,8 +99,15 @@ func (s *Session) database() int {
 	return s.db
 }
 
-// resolve finds the rules of the command's keys. none: no key has a rule.
+// resolve finds the rules of the command's keys, and both names of each. ruled: some key has a rule.
 func (s *Session) resolve(c *command.Command, args [][]byte) (ruled bool) {
+	ruled = s.find(c, args)
+	s.counterparts()
+	return ruled
+}
+
+// find is resolve for whoever may not need the names that the client did not write: see counterparts.
+func (s *Session) find(c *command.Command, args [][]byte) (ruled bool) {
 	s.keys = s.keys[:0]
 	if !s.rules.hold(s.database()) {
 		return false
@@ -115,7 +122,7 @@ func (s *Session) resolve(c *command.Command, args [][]byte) (ruled bool) {
 		return false // the server answers an error as well
 	}
 	table := s.current()
-	s.names = s.names[:0]
+	s.steady = true
 	for _, k := range at {
 		name := args[k.Arg]
 		rule, target := s.rules.Set.Find(name)
@@ -123,21 +130,35 @@ func (s *Session) resolve(c *command.Command, args [][]byte) (ruled bool) {
 		if rule >= 0 {
 			ruled = true
 			key.Phase = table.Phase(rule)
-			pair := s.rules.Set.Pair(rule)
-			from := len(s.names)
 			if target {
 				key.Target = name
-				s.names, _ = pair.AppendLegacy(s.names, name)
-				key.Legacy = s.names[from:len(s.names):len(s.names)]
+				s.steady = s.steady && key.Phase == phase.Prefixed
 			} else {
 				key.Legacy = name
-				s.names, _ = pair.AppendTarget(s.names, name)
-				key.Target = s.names[from:len(s.names):len(s.names)]
+				s.steady = s.steady && key.Phase == phase.Legacy
 			}
 		}
 		s.keys = append(s.keys, key)
 	}
 	return ruled
+}
+
+// counterparts makes the names of the keys that the client did not write.
+func (s *Session) counterparts() {
+	s.names = s.names[:0]
+	for i := range s.keys {
+		k := &s.keys[i]
+		from := len(s.names)
+		switch {
+		case k.Rule < 0:
+		case k.Legacy == nil:
+			s.names, _ = s.rules.Set.Pair(k.Rule).AppendLegacy(s.names, k.Target)
+			k.Legacy = s.names[from:len(s.names):len(s.names)]
+		default:
+			s.names, _ = s.rules.Set.Pair(k.Rule).AppendTarget(s.names, k.Legacy)
+			k.Target = s.names[from:len(s.names):len(s.names)]
+		}
+	}
 }
 
 // keyed handles a command on keys.
@@ -155,7 +176,7 @@ func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args []
 			return true
 		}
 	}
-	if !s.resolve(c, args) {
+	if !s.find(c, args) {
 		e := s.pass(raw)
 		if use.Block > 0 && s.multi == nil {
 			e.version, e.waits = Never, true // it may wait for ever, and concerns no rule
@@ -177,11 +198,14 @@ func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args []
 		}
 	}
 	stats.Commands[use.Class].Add(1)
+	if !s.steady || use.Block > 0 {
+		s.counterparts()
+	}
 	rc := s.rewriting(args, use)
 	if use.Block > 0 && s.multi == nil {
 		return s.blocking(c, &rc, raw)
 	}
-	if s.untouched(args) {
+	if s.steady {
 		e := s.pass(raw)
 		s.describe(e, c, &rc)
 		return true
@@ -276,22 +300,6 @@ func (s *Session) rule() int {
 	return rewrite.NoRule
 }
 
-// untouched says that the phases want nothing but the names that the client wrote.
-func (s *Session) untouched(args [][]byte) bool {
-	for i := range s.keys {
-		k := &s.keys[i]
-		if k.Rule < 0 {
-			continue
-		}
-		same := k.Phase == phase.Legacy && &args[k.Arg][0] == &k.Legacy[0] ||
-			k.Phase == phase.Prefixed && &args[k.Arg][0] == &k.Target[0]
-		if !same {
-			return false
-		}
-	}
-	return true
-}
-
 // describe notes in e what its replies need of the command.
 func (s *Session) describe(e *entry, c *command.Command, rc *rewrite.Command) {
 	e.rule, e.class = s.rule(), rc.Use.Class
@@ -311,6 +319,9 @@ func (s *Session) describe(e *entry, c *command.Command, rc *rewrite.Command) {
 	// Only errors about streams name keys.
 	if e.names == namesNone && c.Name[0] != 'x' {
 		return
+	}
+	if s.steady {
+		s.counterparts()
 	}
 	for i := range s.keys {
 		k := &s.keys[i]
@@ -352,7 +363,7 @@ func (s *Session) dangerous(c *command.Command, use command.Use, raw []byte, arg
 		s.refuse(touched, ReasonReach, "rekey: "+use.Reason+" (rule "+s.rules.Set.Pair(touched).Name()+" is in phase "+table.Phase(touched).String()+")")
 	case ruled:
 		rc := s.rewriting(args, use)
-		if s.untouched(args) {
+		if s.steady {
 			s.pass(raw)
 			return
 		}

@@ -56,7 +56,9 @@ type Session struct {
 	at    []command.Key
 	keys  []rewrite.Key
 	names []byte
-	lines rewrite.Builder
+	// steady: the phases want nothing but the names that the client wrote.
+	steady bool
+	lines  rewrite.Builder
 
 	toServer []byte
 	toClient []byte

@@ -10,6 +10,11 @@ type reading [maxVars]span
 
 // Match reports whether name is one of the template's names. It does not allocate.
 func (t *Template) Match(name []byte) bool {
+	if len(t.vars) == 1 && t.inner == nil && !t.open { // most rules: what read does, without keeping it
+		first, last := t.lits[0], t.lits[1]
+		return len(name) > len(first)+len(last) && bytes.HasPrefix(name, first) && bytes.HasSuffix(name, last) &&
+			(t.vars[0].kind == rest || bytes.IndexByte(name[len(first):len(name)-len(last)], ':') < 0)
+	}
 	var r reading
 	if !t.read(name, &r) {
 		return false

@@ -83,8 +83,14 @@ func AppendNullArray(dst []byte, proto int) []byte {
 	return append(dst, "_\r\n"...)
 }
 
-func appendLength(dst []byte, typ byte, n int) []byte {
-	dst = append(dst, typ)
+func appendLength(dst []byte, kind byte, n int) []byte {
+	if 0 <= n && n < 10 {
+		return append(dst, kind, '0'+byte(n), '\r', '\n')
+	}
+	if 10 <= n && n < 100 {
+		return append(dst, kind, '0'+byte(n/10), '0'+byte(n%10), '\r', '\n')
+	}
+	dst = append(dst, kind)
 	dst = strconv.AppendInt(dst, int64(n), 10)
 	return append(dst, '\r', '\n')
 }

@@ -2,6 +2,27 @@ package resp
 
 import "math"
 
+// maxShortDigits is how many digits shortNumber reads.
+const maxShortDigits = 8
+
+// shortNumber reads the line "N\r" at pos and the byte behind it, which it does not look at, for an N without a sign
+// and of few digits, as nearly all lengths are. next is 0 for every other line: whoever reads lines in general says
+// what that is.
+func shortNumber(buf []byte, pos int) (v, next int) {
+	i := pos
+	for end := min(len(buf), pos+maxShortDigits); i < end; i++ {
+		d := buf[i] - '0'
+		if d > 9 {
+			break
+		}
+		v = v*10 + int(d)
+	}
+	if i == pos || i+1 >= len(buf) || buf[i] != '\r' || buf[pos] == '0' && i > pos+1 {
+		return 0, 0
+	}
+	return v, i + 2
+}
+
 // maxDigits is the length of the longest int64, its sign included. A longer number is refused
 // before it is read.
 const maxDigits = len("-9223372036854775808")

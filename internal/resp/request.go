@@ -86,12 +86,20 @@ func ParseRequest(buf []byte, args [][]byte, lim Limits) (n int, out [][]byte, e
 	if buf[0] != '*' {
 		return parseInline(buf, args, lim)
 	}
-	count, pos, _, err := readCount(buf, 0, lim)
-	if err != nil || pos == 0 {
-		return 0, args, err
+	count, pos := shortNumber(buf, 1)
+	if pos == 0 || count > lim.Args || pos > lim.Inline {
+		if count, pos, _, err = readCount(buf, 0, lim); err != nil || pos == 0 {
+			return 0, args, err
+		}
 	}
 	for range count {
-		size, start, _, err := readBulkSize(buf, pos, pos, lim)
+		size, start := 0, 0
+		if pos < len(buf) && buf[pos] == '$' {
+			size, start = shortNumber(buf, pos+1)
+		}
+		if start == 0 || size > lim.Bulk || start-pos > lim.Inline || start+size+2 > lim.Request {
+			size, start, _, err = readBulkSize(buf, pos, pos, lim)
+		}
 		if err != nil || start == 0 || len(buf)-start < size+2 {
 			return 0, args[:0], err
 		}

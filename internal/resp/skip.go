@@ -45,6 +45,11 @@ func (s *Skipper) Skip(b []byte) (n int, done bool, err error) {
 	if s.err != nil {
 		return 0, false, s.err
 	}
+	if s.typ == 0 {
+		if n = wholeScalar(b); n > 0 {
+			return n, true, nil
+		}
+	}
 	for n < len(b) {
 		took, ended, err := s.advance(b[n:])
 		n += took
@@ -57,6 +62,30 @@ func (s *Skipper) Skip(b []byte) (n int, done bool, err error) {
 		}
 	}
 	return n, false, nil
+}
+
+// wholeScalar gives the length of the value at the start of b if it is all there and one of the common ones: a line of
+// text, a number, a bulk string. It is 0 for any other.
+func wholeScalar(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	switch b[0] {
+	case '+', '-':
+		if i := bytes.IndexByte(b, '\n'); i > 0 && b[i-1] == '\r' {
+			return i + 1
+		}
+	case ':':
+		if _, next := shortNumber(b, 1); next > 0 && b[next-1] == '\n' {
+			return next
+		}
+	case '$':
+		size, next := shortNumber(b, 1)
+		if end := next + size; next > 0 && b[next-1] == '\n' && len(b) >= end+2 && b[end] == '\r' && b[end+1] == '\n' {
+			return end + 2
+		}
+	}
+	return 0
 }
 
 // Reset forgets the value at hand, and an error.
