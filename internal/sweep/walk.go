@@ -50,7 +50,8 @@ type page struct {
 //
 // The server is not to wait for the sweep. While one page is worked on the next one is on its way from SCAN; and where nothing
 // holds the sweep back, that one begins as well before the answers of the first are read. Pages end in the order in which they
-// began, each before it counts as reached. All have ended when walk returns, or the connection was lost.
+// began, each before it counts as reached. All have ended when walk returns, or the connection was lost. A page behind one that
+// failed does not count as reached: who goes on from there would leave the failed one out.
 func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) (err error) {
 	coming, scanning := make(chan page, 1), false
 	fetch := func(cursor uint64) {
@@ -102,11 +103,13 @@ func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) (err
 		if next.end, err = p.begin(work, l, keys); err != nil {
 			return err
 		}
-		err := finish()
-		under = next
-		if err != nil {
+		if err := finish(); err != nil {
+			if late := next.end(); silent(late) {
+				return late
+			}
 			return err
 		}
+		under = next
 		if now.cursor == 0 {
 			return finish()
 		}
