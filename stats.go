@@ -21,15 +21,15 @@ type Stats struct {
 	RefusedFor map[string]uint64
 	// Conns is how many connections are open.
 	Conns int
-	// Added is the time that rekey itself took of what passed its connections.
+	// Added is how long rekey itself held up what passed its connections: one in sixteen writes of the application
+	// and reads of the server's replies, at random.
 	Added Histogram
 	// LeaseAge is how long ago the renewal of the lease in force was begun; 0 without a fleet.
 	LeaseAge time.Duration
 }
 
-// Histogram counts durations by their size, for one in sixteen writes of the application and reads of the
-// server's replies: how long rekey held the bytes up, to rewrite commands and to fold replies. What the server
-// takes for the other name of a key is not in it.
+// Histogram counts durations by their size: how long rekey held bytes up, to rewrite commands and to fold replies.
+// What the server takes for the other name of a key is not in it.
 type Histogram struct {
 	Bounds []time.Duration // upper bounds of the buckets
 	Counts []uint64        // of each bucket, and of one more behind them
@@ -66,6 +66,9 @@ type RuleStats struct {
 	// (the instance may send nothing under the rule now).
 	Refused    uint64
 	RefusedFor map[string]uint64
+	// Added is how long rekey itself held up commands by class, each together with its reply, of the commands in
+	// one of sixteen writes. Blocking commands are not in it, nor is what waits for a reply of the server's first.
+	Added map[string]Histogram
 	// Held counts the times that the flags asked for a step whose gate has no verdict and the rule
 	// stayed where it was; Ungated, that it went all the same.
 	Held, Ungated uint64
@@ -79,8 +82,7 @@ func (r *Rekey) Stats() Stats {
 		Conns:     r.conns.open(),
 	}
 	s.Refused, s.RefusedFor = refused(&r.rules.Stats.Refused)
-	s.Added.Bounds = slices.Clone(intercept.AddedBounds[:])
-	s.Added.Counts, s.Added.Sum = r.rules.Stats.Added.Counts()
+	s.Added = histogram(&r.rules.Stats.Added)
 	table := r.rules.Table()
 	r.mu.Lock()
 	wanted := r.wanted
@@ -93,7 +95,7 @@ func (r *Rekey) Stats() Stats {
 		c := &r.rules.Stats.Rules[i]
 		out := RuleStats{
 			Strategy: rule.Strategy, Phase: table.Phase(i), Wanted: wanted[i], Acknowledged: acknowledged[i],
-			Commands:  make(map[string]uint64),
+			Commands: make(map[string]uint64), Added: make(map[string]Histogram),
 			Fallbacks: c.Fallbacks.Load(), Replays: c.Replays.Load(), Recopies: c.Recopies.Load(),
 			Uncopied: c.Uncopied.Load(), Divergences: c.Divergences.Load(),
 			Held: r.gated[i].held.Load(), Ungated: r.gated[i].ungated.Load(),
@@ -104,9 +106,20 @@ func (r *Rekey) Stats() Stats {
 				out.Commands[command.Class(class).String()] = n
 			}
 		}
+		for class := range c.Added {
+			if h := histogram(&c.Added[class]); slices.Max(h.Counts) > 0 {
+				out.Added[command.Class(class).String()] = h
+			}
+		}
 		s.Rules[rule.Name] = out
 	}
 	return s
+}
+
+func histogram(l *intercept.Latency) (h Histogram) {
+	h.Bounds = slices.Clone(intercept.AddedBounds[:])
+	h.Counts, h.Sum = l.Counts()
+	return h
 }
 
 // refused copies counts by reason; the total is their sum at one moment.

@@ -44,6 +44,7 @@ var (
 	phaseAcked  = desc("phase_acknowledged", "The phase that the process has told its fleet to be reached, by number: no command of an earlier one is under way.", "rule")
 	leaseAge    = desc("lease_age_seconds", "How long ago the renewal of the process's lease in force was begun.")
 	added       = desc("added_seconds", "How long rekey itself held up what passed a connection, of one in 16 writes and reads; what the server takes for the other name is not in it.")
+	ruleAdded   = desc("command_added_seconds", "How long rekey itself held up a command on keys of the rule, together with its reply, of the commands in one of 16 writes, by class.", "rule", "class")
 	connections = desc("connections", "Open connections through rekey.")
 	keysCalls   = desc("keys_calls_total", "KEYS commands of the application. rekey sends none.")
 )
@@ -52,7 +53,7 @@ var (
 func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		commands, fallbacks, replays, recopies, uncopied, divergences, refusals, held, ungated,
-		phaseNow, phaseWanted, phaseAcked, leaseAge, connections, keysCalls,
+		phaseNow, phaseWanted, phaseAcked, leaseAge, ruleAdded, connections, keysCalls,
 	} {
 		out <- d
 	}
@@ -74,6 +75,9 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		s := all.Rules[rule]
 		for class, n := range s.Commands {
 			count(commands, n, rule, class)
+		}
+		for class, h := range s.Added {
+			out <- histogram(ruleAdded, h, rule, class)
 		}
 		for reason, n := range s.RefusedFor {
 			count(refusals, n, rule, reason)
@@ -105,7 +109,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 }
 
 // histogram makes a metric of counts by bucket: there a bucket holds those before it as well.
-func histogram(d *prometheus.Desc, h rekey.Histogram) prometheus.Metric {
+func histogram(d *prometheus.Desc, h rekey.Histogram, labels ...string) prometheus.Metric {
 	buckets, count := make(map[float64]uint64, len(h.Bounds)), uint64(0)
 	for i, n := range h.Counts {
 		count += n
@@ -113,5 +117,5 @@ func histogram(d *prometheus.Desc, h rekey.Histogram) prometheus.Metric {
 			buckets[h.Bounds[i].Seconds()] = count
 		}
 	}
-	return prometheus.MustNewConstHistogram(d, count, h.Sum.Seconds(), buckets)
+	return prometheus.MustNewConstHistogram(d, count, h.Sum.Seconds(), buckets, labels...)
 }

@@ -1,6 +1,7 @@
 package rekeyprom_test
 
 import (
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -179,6 +180,46 @@ func TestHeldAndUngated(t *testing.T) {
 				t.Errorf("gated %s: %s is %v, want %v", gated, name, got, want)
 			}
 		}
+	}
+}
+
+// What was added to commands has its percentiles by rule and class.
+func TestAddedByRuleAndClass(t *testing.T) {
+	r, rdb, _ := instance(t, rekey.WithPhases(map[string]phase.Phase{"sessions": phase.Dual, "limits": phase.Move}))
+	ctx := t.Context()
+	for range 1000 {
+		rdb.Set(ctx, "secure_session:a", "1", 0)
+		rdb.Get(ctx, "secure_session:a")
+		rdb.Incr(ctx, "rl:auth:x")
+	}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(rekeyprom.New(r))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, f := range families {
+		if f.GetName() != "rekey_command_added_seconds" {
+			continue
+		}
+		for _, m := range f.GetMetric() { // its labels are in order: class, rule
+			h, name := m.GetHistogram(), m.GetLabel()[1].GetValue()+" "+m.GetLabel()[0].GetValue()
+			got[name] = true
+			if h.GetSampleCount() == 0 || h.GetSampleSum() <= 0 || len(h.GetBucket()) < 10 {
+				t.Errorf("%s: %v", name, h)
+			}
+			var below uint64
+			for _, b := range h.GetBucket() {
+				if n := b.GetCumulativeCount(); n < below || n > h.GetSampleCount() {
+					t.Errorf("%s: %d of %d up to %v, and %d before", name, n, h.GetSampleCount(), b.GetUpperBound(), below)
+				}
+				below = b.GetCumulativeCount()
+			}
+		}
+	}
+	if want := map[string]bool{"sessions overwrite": true, "sessions read": true, "limits replay": true}; !maps.Equal(got, want) {
+		t.Errorf("series of %v, want %v", got, want)
 	}
 }
 

@@ -61,7 +61,7 @@ func exported(t *testing.T, c prometheus.Collector) []row {
 	return rows
 }
 
-// inFleet is a source as it is in a fleet.
+// inFleet is a source as it is in a fleet, on which a command was measured.
 type inFleet struct{ rekeyprom.Source }
 
 func (f inFleet) Stats() rekey.Stats {
@@ -69,6 +69,7 @@ func (f inFleet) Stats() rekey.Stats {
 	s.LeaseAge = time.Second
 	for name, rule := range s.Rules {
 		rule.Acknowledged = rule.Phase
+		rule.Added = map[string]rekey.Histogram{"read": s.Added}
 		s.Rules[name] = rule
 	}
 	return s

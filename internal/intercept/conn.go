@@ -19,8 +19,8 @@ type Conn struct {
 	net.Conn // the connection to the server; Addr methods are its own
 
 	hooks   Hooks
-	reading sync.Mutex // held by the one Read at a time
-	calls   atomic.Uint32
+	reading sync.Mutex   // held by the one Read at a time
+	until   atomic.Int32 // calls until one is measured
 
 	mu       sync.Mutex
 	session  *Session
@@ -55,6 +55,7 @@ func NewConn(base net.Conn, rules *Rules, hooks Hooks) *Conn {
 	c := &Conn{Conn: base, hooks: hooks, session: NewSession(rules, time.Now)}
 	c.session.admission = hooks.Admit != nil
 	c.room.L = &c.mu
+	c.until.Store(untilNext())
 	return c
 }
 
@@ -66,6 +67,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		defer c.mu.Unlock()
 		return 0, c.err
 	}
+	c.session.follow(began)
 	err := c.session.Client(p)
 	toServer, toClient := c.session.Output()
 	c.give(toClient)
@@ -77,6 +79,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	woken := len(toClient) > 0
 	halted := c.session.Halted()
+	c.session.written()
 	c.added(began)
 	if err := c.drain(direct); err != nil {
 		return 0, err
@@ -306,6 +309,9 @@ func (c *Conn) received(p []byte, n int) (int, error) {
 	began := c.began()
 	c.mu.Lock()
 	c.room.Broadcast()
+	if c.session.following() {
+		c.session.sample.came = orNow(began)
+	}
 	err := c.session.Server(p[:n])
 	toServer, toClient := c.session.Output()
 	c.enqueue(toServer, false)
@@ -317,6 +323,7 @@ func (c *Conn) received(p []byte, n int) (int, error) {
 	if inPlace {
 		n = len(toClient)
 	}
+	c.session.given()
 	c.added(began)
 	if err != nil {
 		c.mu.Unlock()

@@ -1,12 +1,14 @@
 package intercept
 
 import (
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 )
 
-// AddedEach is of how many writes and reads of a connection one is measured: a look at the clock costs as much
-// as a small command.
+// AddedEach is of how many writes and reads of a connection one is measured, on average: a look at the clock
+// costs as much as a small command. Which one is left to chance, since an application may send the same
+// commands in the same order for ever.
 const AddedEach = 16
 
 // AddedBounds are the upper bounds of the buckets of a [Latency]; there is one more behind them.
@@ -41,10 +43,22 @@ func (l *Latency) Counts() (counts []uint64, sum time.Duration) {
 // began is the time of now for each call that is measured, else zero. What the call waits for the other side of
 // the connection belongs to what it adds.
 func (c *Conn) began() time.Time {
-	if c.calls.Add(1)%AddedEach != 0 {
+	if c.until.Add(-1) > 0 {
 		return time.Time{}
 	}
+	c.until.Store(untilNext())
 	return time.Now()
+}
+
+// untilNext is a number of calls to the next one that is measured.
+func untilNext() int32 { return 1 + rand.Int32N(2*AddedEach-1) }
+
+// orNow is the time of now where no other is known.
+func orNow(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Now()
+	}
+	return t
 }
 
 // added notes how long a call that began then has held bytes up.

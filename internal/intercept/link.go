@@ -34,9 +34,12 @@ type Link struct {
 	seats   map[*Session]struct{}
 	units   units
 	skip    resp.Skipper
-	pushing bool // the value at hand answers nobody
-	retired bool // no more commands are taken
-	taken   bool // the connection has been given to one session
+	pushing bool       // the value at hand answers nobody
+	waiting []*Session // with a unit that is followed, and is not on its way to the server yet
+	follows int        // units under way that are followed
+	came    time.Time  // of the bytes of the server at hand, while a unit is followed
+	retired bool       // no more commands are taken
+	taken   bool       // the connection has been given to one session
 	ended   error
 }
 
@@ -156,12 +159,15 @@ func (l *Link) Classes(s *Session) [classes]uint64 {
 
 // Client gives a session bytes of its client.
 func (l *Link) Client(s *Session, p []byte) {
-	defer l.conn.added(l.conn.began())
+	began := l.conn.began()
+	defer l.conn.added(began)
 	l.conn.mu.Lock()
 	defer l.conn.mu.Unlock()
 	if l.ended == nil && !s.sharing.gone {
+		s.follow(began)
 		_ = s.Client(p) // collect looks at it
 		l.collect(s, true)
+		s.written()
 		l.flushed()
 	}
 }
@@ -176,6 +182,11 @@ func (l *Link) Output(done []byte) []byte {
 
 func (l *Link) output(done []byte) []byte {
 	c := l.conn
+	for i, s := range l.waiting {
+		s.sample.held = time.Since(s.sample.came) // with the wait for what others have to send
+		l.waiting[i] = nil
+	}
+	l.waiting = l.waiting[:0]
 	b := c.queued
 	c.queued = nil
 	if cap(done) <= maxKeptLink {
@@ -197,9 +208,13 @@ func (l *Link) flushed() {
 // Received takes bytes of the server. An error means that the connection is of no more use: it is to be ended
 // with [Link.End].
 func (l *Link) Received(p []byte) error {
-	defer l.conn.added(l.conn.began())
+	began := l.conn.began()
+	defer l.conn.added(began)
 	l.conn.mu.Lock()
 	defer l.conn.mu.Unlock()
+	if l.follows > 0 {
+		l.came = orNow(began)
+	}
 	for len(p) > 0 && l.ended == nil {
 		n, err := l.hand(p)
 		if err != nil {
@@ -242,7 +257,13 @@ func (l *Link) hand(p []byte) (n int, err error) {
 func (l *Link) serve(u *unit, p []byte) error {
 	s := u.session
 	ends, until := u.replies == 0, u.until
+	if u.followed {
+		s.sample.came = l.came
+	}
 	if ends {
+		if u.followed {
+			l.follows--
+		}
 		l.units.pop()
 		s.sharing.units--
 	}
@@ -261,6 +282,7 @@ func (l *Link) serve(u *unit, p []byte) error {
 	if inside := !s.quiet(); s.unasked || s.q.answered > until || ends && (inside || s.q.went < until) || inside && s.q.went >= until {
 		return errStep
 	}
+	s.given()
 	if s.err == nil {
 		s.pump()
 	}
@@ -286,7 +308,11 @@ func (l *Link) collect(s *Session, begins bool) {
 	sh := s.sharing
 	toServer, toClient := s.Output()
 	if s.sent > 0 {
-		l.units.push(unit{s, s.sent, s.q.came})
+		l.units.push(unit{s, s.sent, s.q.came, s.sample.open})
+		if s.sample.open {
+			l.follows++
+			l.waiting = append(l.waiting, s)
+		}
 		s.sent = 0
 		sh.units++
 		l.conn.queued = append(l.conn.queued, toServer...)
@@ -440,9 +466,10 @@ func (c *Conn) await() error {
 
 // unit is what one session has sent at a time.
 type unit struct {
-	session *Session
-	replies int    // that are still to come
-	until   uint64 // the session's commands have gone when the last one has come
+	session  *Session
+	replies  int    // that are still to come
+	until    uint64 // the session's commands have gone when the last one has come
+	followed bool   // by the session's sample
 }
 
 // units are in the order in which they were sent.

@@ -267,7 +267,8 @@ func (c *counted) Replies(b []byte, _ bool) bool { c.bytes += len(b); return fal
 func (c *counted) Due()                          {}
 func (c *counted) Ended(error)                   {}
 
-// TestLinkAllocations: in a steady phase a command allocates nothing on a shared connection either.
+// TestLinkAllocations: in a steady phase a command allocates nothing on a shared connection either, measured or
+// not.
 func TestLinkAllocations(t *testing.T) {
 	for _, c := range steadyCases() {
 		rules := testRules(t)
@@ -298,6 +299,14 @@ func TestLinkAllocations(t *testing.T) {
 		once()
 		if n := testing.AllocsPerRun(200, once); n != 0 {
 			t.Errorf("%s: %v allocations, want 0", c.name, n)
+		}
+		measured := func() {
+			w.link.Conn().Measure(1)
+			once()
+		}
+		measured()
+		if n := testing.AllocsPerRun(200, measured); n != 0 {
+			t.Errorf("%s, measured: %v allocations, want 0", c.name, n)
 		}
 	}
 }

@@ -57,6 +57,9 @@ func (s *Session) queuedEnd(e *entry) {
 		return
 	}
 	s.emit([]byte("+QUEUED\r\n"), e.mute)
+	if s.following() {
+		s.replied(e)
+	}
 	s.q.take()
 	e.mute = false
 	for _, l := range e.lines {

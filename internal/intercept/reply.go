@@ -201,6 +201,9 @@ func (s *Session) done() {
 	if e.write && len(s.retries) > 0 {
 		s.taint(e.rule)
 	}
+	if s.following() {
+		s.replied(e)
+	}
 	after := e.after
 	s.q.pop()
 	if after != nil {

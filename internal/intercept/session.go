@@ -89,6 +89,7 @@ type Session struct {
 	unasked bool     // something came that nobody asked for
 
 	classes [classes]uint64 // commands of the client by class
+	sample  sample
 }
 
 // verbatim is a prefix of the bytes at hand that passes as it is, so that nothing is

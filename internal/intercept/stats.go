@@ -9,6 +9,9 @@ import (
 // classes is the number of command classes.
 const classes = int(command.ClassSession) + 1
 
+// ruledClasses are those before them, and the classes of commands on keys of a rule.
+const ruledClasses = int(command.ClassCount) + 1
+
 // RuleStats counts what happened to one rule's keys. All fields only rise.
 type RuleStats struct {
 	// Commands counts the application's commands by class.
@@ -24,6 +27,8 @@ type RuleStats struct {
 	Divergences atomic.Uint64
 	// Refused counts commands that were answered with an error of rekey's own.
 	Refused Refusals
+	// Added is how long commands and their replies were held up, by class, of one in [AddedEach] writes.
+	Added [ruledClasses]Latency
 }
 
 // Stats are the counters of one instance.
