@@ -21,12 +21,14 @@ import (
 // asked is what some names are asked.
 type asked func(names []string) [][]string
 
-// each asks every name by one command.
-func each(words func(name string) []string) asked {
+// each asks every name by a command, or by some.
+func each(words ...func(name string) []string) asked {
 	return func(names []string) [][]string {
-		out := make([][]string, 0, len(names))
+		out := make([][]string, 0, len(words)*len(names))
 		for _, n := range names {
-			out = append(out, words(n))
+			for _, of := range words {
+				out = append(out, of(n))
+			}
 		}
 		return out
 	}

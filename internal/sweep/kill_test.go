@@ -34,6 +34,7 @@ type childSweep struct {
 	Page      int
 	Throttled bool
 	Big       sweep.BigKeys
+	MinIdle   time.Duration
 }
 
 // sweepAsChild runs the sweep and returns the exit code: 0 where it came to its end and all its gates hold.
@@ -52,7 +53,7 @@ func sweepAsChild(text string) int {
 	defer client.Close()
 	r, err := sweep.Run(context.Background(), sweep.Options{
 		Client: client, Plan: p, Rule: c.Rule, Kind: c.Kind, Phase: c.Phase, Execute: true,
-		Page: c.Page, Throttled: c.Throttled, BigKeys: c.Big,
+		Page: c.Page, Throttled: c.Throttled, BigKeys: c.Big, MinIdle: c.MinIdle,
 	})
 	if err != nil || r.Found() > 0 {
 		fmt.Fprintln(os.Stderr, err, r.Problems, r.Examples)

@@ -18,10 +18,10 @@ import (
 const (
 	probeEvery  = 10 * time.Millisecond
 	sampleEvery = 500 * time.Millisecond
-	// idleProbes are made before the first page of a keyspace that has at least throttledPages of them; a smaller one is
-	// done before anything could be measured.
-	idleProbes, idleEvery = 60, 5 * time.Millisecond
-	throttledPages        = 12
+	// idleLooks of idleProbes each are made before the first page of a keyspace that has at least throttledPages of them; a
+	// smaller one is done before anything could be measured.
+	idleLooks, idleProbes, idleEvery = 3, 30, 5 * time.Millisecond
+	throttledPages                   = 12
 	// pausedPoll is how often a paused sweep looks whether it may go on.
 	pausedPoll = 100 * time.Millisecond
 )
@@ -101,8 +101,11 @@ func (s *sampler) turn(ctx context.Context, c *redis.Client) error {
 
 // idle measures the probe while the sweep does nothing yet.
 func (s *sampler) idle(ctx context.Context) error {
-	samples := make([]time.Duration, 0, idleProbes)
-	for range idleProbes {
+	samples := make([]time.Duration, 0, idleLooks*idleProbes)
+	if err := s.link.client.Ping(ctx).Err(); err != nil { // makes the connection, which is not measured
+		return serverError("PING", err)
+	}
+	for range cap(samples) {
 		begun := time.Now()
 		if err := s.link.client.Ping(ctx).Err(); err != nil {
 			return serverError("PING", err)
@@ -112,8 +115,18 @@ func (s *sampler) idle(ctx context.Context) error {
 			return err
 		}
 	}
-	s.before.idle = percentile(samples[1:], 0.99) // the first one made the connection
+	s.before.idle = idleOf(samples)
 	return nil
+}
+
+// idleOf is the 99th percentile of an idle server: the median of those of some looks. The one of all probes at once is that of
+// the slowest, so that a single moment in which the machine did something else would allow the whole sweep to be noticed.
+func idleOf(samples []time.Duration) time.Duration {
+	var looks []time.Duration
+	for look := range slices.Chunk(samples, idleProbes) {
+		looks = append(looks, percentile(look, 0.99))
+	}
+	return percentile(looks, 0.5)
 }
 
 // percentile of some samples, which are sorted by it.

@@ -3,6 +3,7 @@ package sweep
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 )
@@ -49,5 +50,22 @@ func TestPagesOverlapOnlyWhereNothingHoldsTheSweepBack(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// One slow probe, of whatever else the machine did, must not be taken for an idle server's latency: twice as much would be the
+// sweep's limit. A server that is slow again and again is.
+func TestOneSlowProbeIsNotIdle(t *testing.T) {
+	samples := make([]time.Duration, idleLooks*idleProbes)
+	for i := range samples {
+		samples[i] = 300 * time.Microsecond
+	}
+	samples[40] = 5 * time.Millisecond
+	if got := idleOf(slices.Clone(samples)); got != 300*time.Microsecond {
+		t.Errorf("with one slow probe: %v", got)
+	}
+	samples[70] = 4 * time.Millisecond
+	if got := idleOf(samples); got != 4*time.Millisecond {
+		t.Errorf("with slow ones at different times: %v", got)
 	}
 }
