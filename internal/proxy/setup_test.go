@@ -51,6 +51,12 @@ func start(t testing.TB, server *redistest.Server, limits proxy.Limits, opts ...
 	t.Helper()
 	p, err := plan.Parse("test.yaml", []byte(testPlan), os.LookupEnv)
 	must(t, err)
+	return startPlan(t, server, p, limits, opts...)
+}
+
+// startPlan is start with a plan, whose server is that of the fleet's records alone.
+func startPlan(t testing.TB, server *redistest.Server, p *plan.Plan, limits proxy.Limits, opts ...rekey.Option) *running {
+	t.Helper()
 	if len(opts) == 0 {
 		opts = []rekey.Option{rekey.WithPhases(map[string]phase.Phase{"mirror": phase.Dual, "move": phase.Move})}
 	}
