@@ -74,7 +74,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("rekey_proxy_"+name, help, labels, nil)
 }
 
-const addedHelp = "How long bytes that came were in the proxy's own hands, until the other side's kernel had them, by direction."
+const addedHelp = "How long bytes that came were in the proxy's own hands, by direction: until the other side's kernel had them, or until they were joined with other clients' for one write to the server."
 
 // The metrics. Their rows in docs/metrics.md are compared with these by a test.
 var (
