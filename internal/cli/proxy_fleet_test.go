@@ -4,15 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/classwaves/rekey/internal/redistest"
 )
 
 // TestControllerKilledBesideProxies kills a controller with -9 in the middle of a walk, while clients work through
@@ -36,28 +31,8 @@ func TestControllerKilledBesideProxies(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() { stop(); w.work.Wait() })
-	out := new(growing)
-	run := exec.Command(os.Args[0], "run", "--yes", "--soak", "1h", "-f", w.path, "--redis", w.server.URL())
-	run.Env = append(os.Environ(), asProgram+"=1", "GOCOVERDIR="+t.TempDir())
-	run.Stdout, run.Stderr = out, out
-	if err := run.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = run.Process.Kill(); _ = run.Wait() }) // it is killed and waited for already, where nothing failed
-	redistest.WaitFor(t, lostWithin, func() bool { return strings.Contains(out.String(), "soaks: ") })
-	if err := run.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = run.Wait() // killed, as it was to be
-	var last cliRun
-	redistest.WaitFor(t, 2*lostWithin, func() bool {
-		last = runCLI(t, nil, "run", "--yes", "-f", w.path, "--redis", w.server.URL())
-		return !strings.Contains(last.stderr, "walks the fleet")
-	})
-	mustExit(t, exitDone, last)
-	if strings.Contains(last.stdout, "sessions  guard to dual") {
-		t.Errorf("it has begun anew:\n%s", last.stdout)
-	}
+	w.killRun()
+	w.finishRun()
 	stop()
 	w.work.Wait()
 	w.keysAre("cw:prod:", "")

@@ -226,16 +226,6 @@ func (c *Conn) fail(err error) {
 	c.wake()
 }
 
-// wake makes a Read that waits for the server look again.
-func (c *Conn) wake() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.set = past
-	_ = c.Conn.SetReadDeadline(past) // fails on a closed connection only, whose Read returns by itself
-}
-
-var past = time.Unix(1, 0)
-
 // Read gives replies to the application.
 func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
@@ -285,24 +275,6 @@ func (c *Conn) read(p []byte) (int, error) {
 	}
 }
 
-// arm sets the deadline of the read under it.
-func (c *Conn) arm() {
-	want := c.earliest()
-	if want.Equal(c.set) {
-		return
-	}
-	c.set = want
-	_ = c.Conn.SetReadDeadline(want) // fails on a closed connection only, whose Read says so
-}
-
-// earliest is the application's read deadline, or the session's own if that is earlier.
-func (c *Conn) earliest() time.Time {
-	if wake, waits := c.session.Wake(); waits && (c.deadline.IsZero() || wake.Before(c.deadline)) {
-		return wake
-	}
-	return c.deadline
-}
-
 // received gives the session what the server sent. What passes as it is stays where
 // it is, in the reader's own memory.
 func (c *Conn) received(p []byte, n int) (int, error) {
@@ -337,41 +309,6 @@ func (c *Conn) received(p []byte, n int) (int, error) {
 	return n, c.drain(nil)
 }
 
-// readFailed handles a read without bytes: the session's time has come, or the
-// application's, or the connection is gone.
-func (c *Conn) readFailed(err error) (again bool, _ error) {
-	c.mu.Lock()
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		defer c.mu.Unlock()
-		if c.err == nil {
-			c.err = err
-		}
-		c.room.Broadcast()
-		return c.outFrom < len(c.out), c.err
-	}
-	now := time.Now()
-	if !c.deadline.IsZero() && !now.Before(c.deadline) {
-		defer c.mu.Unlock()
-		return false, err
-	}
-	if wake, waits := c.session.Wake(); waits && !now.Before(wake) {
-		ended := c.session.Tick()
-		toServer, toClient := c.session.Output()
-		c.give(toClient)
-		c.enqueue(toServer, false)
-		c.room.Broadcast()
-		if err := c.drain(nil); err != nil {
-			return false, err
-		}
-		if ended != nil {
-			c.fail(ended)
-		}
-		return true, nil
-	}
-	c.mu.Unlock()
-	return true, nil
-}
-
 // admit asks the instance whether the connection may carry commands.
 func (c *Conn) admit(id int64) {
 	err := c.hooks.Admit(id)
@@ -387,27 +324,6 @@ func (c *Conn) admit(id int64) {
 		return
 	}
 	_ = c.drain(nil) // a failed write is kept in c.err, which Read looks at
-}
-
-// SetDeadline sets both deadlines.
-func (c *Conn) SetDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.deadline = t
-	c.set = c.earliest()
-	if c.set == t { // go-redis does this before each command, and one call is cheaper than two
-		return c.Conn.SetDeadline(t)
-	}
-	return errors.Join(c.Conn.SetReadDeadline(c.set), c.Conn.SetWriteDeadline(t))
-}
-
-// SetReadDeadline sets the time at which Read gives up.
-func (c *Conn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.deadline = t
-	c.set = c.earliest()
-	return c.Conn.SetReadDeadline(c.set)
 }
 
 // Close closes the connection.

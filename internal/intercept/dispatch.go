@@ -143,7 +143,7 @@ func (s *Session) find(c *command.Command, args [][]byte) (ruled bool) {
 	return ruled
 }
 
-// counterparts makes the names of the keys that the client did not write.
+// counterparts makes the names of the keys that the client did not write, once for each find.
 func (s *Session) counterparts() {
 	s.names = s.names[:0]
 	for i := range s.keys {
@@ -307,21 +307,21 @@ func (s *Session) describe(e *entry, c *command.Command, rc *rewrite.Command) {
 	for i := range s.keys {
 		e.write = e.write || s.keys[i].Write && rc.Use.Class != command.ClassRead
 	}
+	if rc.Scripted {
+		e.nulls = c.NullArray(rc.Args)
+	}
+	if s.steady {
+		return // the server knows the keys by the names that the client wrote
+	}
 	switch rc.Use.Names {
 	case command.NamesFirst:
 		e.names = namesFirst
 	case command.NamesStreams:
 		e.names = namesStreams
 	}
-	if rc.Scripted {
-		e.nulls = c.NullArray(rc.Args)
-	}
 	// Only errors about streams name keys.
 	if e.names == namesNone && c.Name[0] != 'x' {
 		return
-	}
-	if s.steady {
-		s.counterparts()
 	}
 	for i := range s.keys {
 		k := &s.keys[i]

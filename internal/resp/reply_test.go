@@ -35,6 +35,7 @@ var replies = []struct {
 	{in: "*9223372036854775808\r\n", err: "length"}, {in: "%-1\r\n", err: "length"}, {in: "~-1\r\n", err: "length"}, {in: "!-1\r\n", err: "length"}, {in: "|-1\r\n", err: "length"},
 	{in: ":\r\n", err: "integer"}, {in: ":1 \r\n", err: "integer"}, {in: ":+-1\r\n", err: "integer"}, {in: ":+\r\n", err: "integer"}, {in: ":9223372036854775808\r\n", err: "integer"},
 	{in: ":0000000000000000000000000001\r\n", err: "a line of more"},
+	{in: ":5\rX:1\r\n", err: "integer"}, {in: "$3\rXabc\r\n", err: "length"},
 	{in: "#\r\n", err: "boolean"}, {in: "#x\r\n", err: "boolean"}, {in: "_x\r\n", err: "null"},
 	{in: "$1\r\nab\r\n", err: "line end"}, {in: "$1\r\na\rb", err: "line end"}, {in: "$0\r\nx", err: "line end"},
 	{in: strings.Repeat("*1\r\n", MaxDepth+1) + ":1\r\n", err: "aggregates inside"},

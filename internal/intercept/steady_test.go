@@ -1,6 +1,7 @@
 package intercept_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -76,6 +77,49 @@ func TestSteadyAllocations(t *testing.T) {
 		once()
 		if n := testing.AllocsPerRun(200, once); n != 0 {
 			t.Errorf("%s: %v allocations, want 0", c.name, n)
+		}
+	}
+}
+
+// TestSteadyRepliesAreNotHeld: where the server knows the keys by the names that the client wrote, the reply of a command
+// whose replies name keys goes on as it comes.
+func TestSteadyRepliesAreNotHeld(t *testing.T) {
+	for _, c := range []struct {
+		phase phase.Phase
+		key   string
+	}{{phase.Legacy, "a:1"}, {phase.Prefixed, "cw:test:a:1"}} {
+		s := ready(t, c.phase)
+		if err := s.Client(resp.AppendCommand(nil, []byte("XREAD"), []byte("STREAMS"), []byte(c.key), []byte("0"))); err != nil {
+			t.Fatal(err)
+		}
+		s.Output()
+		part := []byte("*1\r\n*2\r\n$" + strconv.Itoa(len(c.key)) + "\r\n" + c.key + "\r\n*2\r\n*2\r\n$3\r\n1-1")
+		if err := s.Server(part); err != nil {
+			t.Fatal(err)
+		}
+		if _, out := s.Output(); string(out) != string(part) {
+			t.Errorf("%v: %q of the reply has gone on, want %q", c.phase, out, part)
+		}
+	}
+}
+
+// TestTheOtherName: a key goes to the server under the name that the phase answers from, whichever its client wrote.
+func TestTheOtherName(t *testing.T) {
+	for _, c := range []struct {
+		phase       phase.Phase
+		asked, sent string
+	}{
+		{phase.Legacy, "a:1", "a:1"}, {phase.Legacy, "cw:test:a:1", "a:1"},
+		{phase.Guard, "cw:test:a:1", "a:1"}, {phase.Sealed, "a:1", "cw:test:a:1"},
+		{phase.Prefixed, "a:1", "cw:test:a:1"}, {phase.Prefixed, "cw:test:a:1", "cw:test:a:1"},
+	} {
+		s := ready(t, c.phase)
+		if err := s.Client(resp.AppendCommand(nil, []byte("GET"), []byte(c.asked))); err != nil {
+			t.Fatal(err)
+		}
+		want := resp.AppendCommand(nil, []byte("GET"), []byte(c.sent))
+		if got, _ := s.Output(); string(got) != string(want) {
+			t.Errorf("%v: for GET %s the server got %q, want %q", c.phase, c.asked, got, want)
 		}
 	}
 }
