@@ -159,6 +159,20 @@ func during(b *testing.B, server *redistest.Server, work func() float64) (result
 	return result, seen
 }
 
+// scanTime is the processor time that the server has spent in SCAN, as it counts it.
+func scanTime(b *testing.B, c *redis.Client) time.Duration {
+	b.Helper()
+	info, err := c.Info(b.Context(), "commandstats").Result()
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(info, "cmdstat_scan:")
+	_, rest, _ = strings.Cut(rest, "usec=")
+	text, _, _ := strings.Cut(rest, ",")
+	n, _ := strconv.ParseInt(text, 10, 64) // 0: it was not asked yet
+	return time.Duration(n) * time.Microsecond
+}
+
 // serverCPU is the seconds of processor time that the server has used.
 func serverCPU(b *testing.B, c *redis.Client) (seconds float64) {
 	b.Helper()

@@ -45,23 +45,45 @@ type page struct {
 	err    error
 }
 
+// scan has SCAN give the pages of one side, from a cursor on, up to the last one or an error. Nobody takes them after stop, which
+// waits for the SCAN under way: nothing may outlive the sweep.
+//
+// One page waits to be taken while the next one is asked for. The server answers all that it finds to do at once, so the
+// answer to a SCAN that meets a page of commands comes with theirs: without names in hand by then, it would have nothing to
+// do until the next page is there.
+func (r *run) scan(ctx context.Context, l *link, s side, cursor uint64) (pages <-chan page, stop func()) {
+	coming, over := make(chan page, 1), make(chan struct{})
+	go func() {
+		defer close(coming)
+		for last := false; !last; {
+			now := page{batch: int64(r.sampler.batch(r.Page))}
+			now.names, now.cursor, now.err = l.client.Scan(ctx, cursor, r.glob(s), now.batch).Result()
+			now.err = serverError("SCAN", now.err)
+			select {
+			case coming <- now:
+			case <-over:
+				return
+			}
+			cursor, last = now.cursor, now.err != nil || now.cursor == 0
+		}
+	}()
+	return coming, func() {
+		close(over)
+		for range coming { // until it has ended
+		}
+	}
+}
+
 // walk gives the keys of the rule that a SCAN of one database finds to a pass, page by page, from a cursor on (0: the whole
 // database). It ends early when ctx is done; what is sent runs under the context work, which is not.
 //
-// The server is not to wait for the sweep. While one page is worked on the next one is on its way from SCAN; and where nothing
-// holds the sweep back, that one begins as well before the answers of the first are read. Pages end in the order in which they
+// The server is not to wait for the sweep. While one page is worked on the next ones come from SCAN; and where nothing
+// holds the sweep back, the next one begins as well before the answers of the first are read. Pages end in the order in which they
 // began, each before it counts as reached. All have ended when walk returns, or the connection was lost. A page behind one that
 // failed does not count as reached: who goes on from there would leave the failed one out.
 func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) (err error) {
-	coming, scanning := make(chan page, 1), false
-	fetch := func(cursor uint64) {
-		scanning = true
-		batch := int64(r.sampler.batch(r.Page))
-		go func() {
-			names, cursor, err := l.client.Scan(work, cursor, r.glob(p.side), batch).Result()
-			coming <- page{names, cursor, batch, serverError("SCAN", err)}
-		}()
-	}
+	coming, stopScan := r.scan(work, l, p.side, from)
+	defer stopScan()
 	visited := r.progress.Visited
 	var under *begun // the page that has begun
 	finish := func() error {
@@ -73,13 +95,9 @@ func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) (err
 		if late := finish(); silent(late) {
 			err = late
 		}
-		if scanning {
-			<-coming // it ends by itself, and nothing may outlive the sweep
-		}
 	}()
-	for fetch(from); ; {
+	for {
 		now := <-coming
-		scanning = false
 		if now.err != nil {
 			return now.err
 		}
@@ -93,9 +111,6 @@ func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) (err
 			if err := r.lease.check(work); err != nil {
 				return err
 			}
-		}
-		if now.cursor != 0 {
-			fetch(now.cursor)
 		}
 		visited = min(visited+now.batch, r.progress.Keys)
 		keys := r.keys(now.names, p.side)
