@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/classwaves/rekey/phase"
@@ -37,22 +38,72 @@ var ErrIdleUnknown = errors.New("rekey: the server's maxmemory policy is LFU, so
 
 func (j *cleanup) passes() []pass { return []pass{{legacySide, j.begin}} }
 
-// begin asks how many of the targets are there. Where it is all of them, nothing more has to be asked.
+// begin asks how many of the targets are there and, if that matters, how long ago the legacy names were used. Where all
+// targets are there, nothing more has to be asked.
 func (j *cleanup) begin(ctx context.Context, l *link, keys []key) (end func() error, err error) {
-	return j.startAll(ctx, l, "EXISTS", keys, func(k key) string { return k.target }, func(there int64) error {
-		if there == int64(len(keys)) {
-			return j.remove(ctx, l, keys, nil)
+	if len(keys) == 0 {
+		return done, nil
+	}
+	targets := make(command, 0, 1+len(keys))
+	targets = append(targets, "EXISTS")
+	for _, k := range keys {
+		targets = append(targets, k.target)
+	}
+	commands := []command{targets}
+	if j.MinIdle > 0 {
+		for _, k := range keys {
+			commands = append(commands, command{"OBJECT", "IDLETIME", k.legacy})
 		}
-		dead, alone, err := j.split(ctx, l, keys)
-		if err != nil {
+	}
+	var there int64
+	staying := make(map[string]int64)
+	answered, err := ask(ctx, l, commands, func(i int, a answer) error {
+		if i > 0 {
+			return j.idle(keys[i-1], a, staying)
+		}
+		there = a.n
+		return serverError("EXISTS", a.err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		if err := answered(); err != nil {
 			return err
 		}
-		return j.remove(ctx, l, dead, alone)
-	})
+		dead, alone := keys, []key(nil)
+		if there < int64(len(keys)) {
+			if dead, alone, err = j.split(ctx, l, keys); err != nil {
+				return err
+			}
+		}
+		return j.remove(ctx, l, dead, alone, staying)
+	}, nil
 }
 
-// remove removes what has a target and names what has none.
-func (j *cleanup) remove(ctx context.Context, l *link, dead, alone []key) (err error) {
+// goneIdle, in place of how many seconds ago a key was used: there is none by now.
+const goneIdle = -1
+
+// idle notes a legacy name that stays, and how many seconds ago it was used.
+func (j *cleanup) idle(k key, a answer, staying map[string]int64) error {
+	switch {
+	case code(a.err) == "ERR" && !unknownCommand(a.err):
+		if j.Execute {
+			return ErrIdleUnknown
+		}
+		j.note("idle times were not looked at: the server's maxmemory policy is LFU, and it keeps none")
+	case a.err != nil:
+		return serverError("OBJECT IDLETIME", a.err)
+	case a.null:
+		staying[k.legacy] = goneIdle
+	case time.Duration(a.n)*time.Second < j.MinIdle:
+		staying[k.legacy] = a.n
+	}
+	return nil
+}
+
+// remove removes what has a target and names what has none. What was used a short time ago stays and is named as well.
+func (j *cleanup) remove(ctx context.Context, l *link, dead, alone []key, staying map[string]int64) error {
 	for _, k := range alone {
 		j.found(Missing, l, k, j.why())
 	}
@@ -61,9 +112,14 @@ func (j *cleanup) remove(ctx context.Context, l *link, dead, alone []key) (err e
 	} else {
 		j.strays += int64(len(alone)) // left where they are
 	}
-	if dead, err = j.idle(ctx, l, dead); err != nil {
-		return err
-	}
+	dead = slices.DeleteFunc(dead, func(k key) bool {
+		seconds, stays := staying[k.legacy]
+		if stays && seconds != goneIdle {
+			j.found(Busy, l, k, fmt.Sprintf("used %d s ago", seconds))
+			j.note("some legacy keys were used within " + j.MinIdle.String() + ": by a client outside rekey, or (on servers before 7.2) by a sweep that read them")
+		}
+		return stays
+	})
 	if !j.Execute {
 		for _, k := range dead {
 			j.found(Remaining, l, k, "")
@@ -132,34 +188,6 @@ func (j *cleanup) split(ctx context.Context, l *link, keys []key) (dead, alone [
 		}
 	}
 	return dead, alone, nil
-}
-
-// idle leaves out and names the keys that were used a short time ago.
-func (j *cleanup) idle(ctx context.Context, l *link, keys []key) (idle []key, err error) {
-	if j.MinIdle == 0 {
-		return keys, nil
-	}
-	err = j.each(ctx, l, keys,
-		func(k key) command { return command{"OBJECT", "IDLETIME", k.legacy} },
-		func(k key, seconds int64, err error) error {
-			switch {
-			case code(err) == "ERR" && !unknownCommand(err):
-				if j.Execute {
-					return ErrIdleUnknown
-				}
-				j.note("idle times were not looked at: the server's maxmemory policy is LFU, and it keeps none")
-				idle = append(idle, k)
-			case err != nil:
-				return err
-			case time.Duration(seconds)*time.Second < j.MinIdle:
-				j.found(Busy, l, k, fmt.Sprintf("used %d s ago", seconds))
-				j.note("some legacy keys were used within " + j.MinIdle.String() + ": by a client outside rekey, or (on servers before 7.2) by a sweep that read them")
-			default:
-				idle = append(idle, k)
-			}
-			return nil
-		})
-	return idle, err
 }
 
 func (j *cleanup) prove(g phase.Gate) (bool, string) {

@@ -2,9 +2,11 @@ package sweep_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -232,6 +234,41 @@ func TestCleanupKeepsWhatWasUsed(t *testing.T) {
 	}
 	o.MinIdle = 0
 	mustHold(t, run(t, o), phase.NoLegacy)
+}
+
+// TestWhatIsGoneWasNotUsed: a write in sealed removes the legacy name, also between SCAN and the look at idle times. Nothing is
+// left there that anybody could have used.
+func TestWhatIsGoneWasNotUsed(t *testing.T) {
+	server := redistest.Shared(t)
+	client := server.Client()
+	for i := range 2000 {
+		do(t, client, "SET", fmt.Sprint("thing:", i), "v")
+		do(t, client, "SET", target(fmt.Sprint("thing:", i)), "v")
+	}
+	gone := sync.OnceFunc(func() {
+		for i := range 2000 {
+			do(t, client, "UNLINK", fmt.Sprint("thing:", i))
+		}
+	})
+	o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Cleanup, Phase: phase.Sealed, Execute: true, MinIdle: time.Second, Page: 100}
+	o.OnProgress = func(sweep.Progress) { gone() } // pages behind this one have come from SCAN
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		idle, err := client.ObjectIdleTime(t.Context(), "thing:0").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if idle > time.Second {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the key does not get idle")
+		}
+	}
+	r := run(t, o)
+	if got := r.Problems[sweep.Busy]; got != 0 || r.Matched <= r.Changed {
+		t.Errorf("got %d busy, %d of %d removed by the sweep; want none busy, and some gone before it", got, r.Changed, r.Matched)
+	}
+	mustHold(t, r, phase.NoLegacy)
 }
 
 // TestControlKeysAreNobodys: a catch-all rule matches every name there is, and must not purge its own controller.
