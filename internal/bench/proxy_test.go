@@ -24,7 +24,7 @@ rules:
 // load is how redis-benchmark sends its commands, and how many make a round of a fraction of a second.
 type load struct{ clients, pipeline, requests int }
 
-var loads = []load{{50, 1, 6_000}, {50, 16, 60_000}, {1, 1, 1_500}}
+var loads = []load{{50, 1, 30_000}, {50, 16, 200_000}, {1, 1, 5_000}}
 
 func (l load) String() string { return fmt.Sprintf("-c %d -P %d", l.clients, l.pipeline) }
 
