@@ -3,6 +3,7 @@ package difftest
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -53,7 +54,7 @@ type spoiling uint8
 const (
 	asItIs    spoiling = iota
 	mixed              // a key in place of another type's
-	shortened          // without its last word
+	shortened          // without its last word, or without its first key and all behind it
 	garbled            // an argument in place of another
 	spoilings
 )
@@ -80,7 +81,12 @@ func wordsOf(rng *rand.Rand, line string, how spoiling) []word {
 		}
 		oneSpelling(words)
 	case shortened:
-		words = words[:max(1, len(words)-1)]
+		// Many commands do with one key less, none without any.
+		left := len(words) - 1
+		if at := slices.IndexFunc(words, func(w word) bool { return w.key }); at > 0 && rng.IntN(2) == 0 {
+			left = at
+		}
+		words = words[:max(1, left)]
 	case garbled:
 		// Not the second word: an unknown subcommand is refused (see uncovered_test.go).
 		if i := rng.IntN(len(words)); i > 1 && !words[i].key {
