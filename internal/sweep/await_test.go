@@ -142,6 +142,25 @@ func TestFailoverInTheMiddle(t *testing.T) {
 	}
 }
 
+// TestSentinelsFailoverIsWaitedFor: the sweep goes to the primary that the sentinels name then, and begins anew there.
+func TestSentinelsFailoverIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	primary := redistest.Start(t)
+	replica := primary.Replica()
+	seedKeys(t, primary.Client(), "thing:", 2000)
+	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "group", SentinelAddrs: []string{primary.Sentinel("group")}})
+	t.Cleanup(func() { _ = client.Close() }) // it was read from
+	on := replica.Client()
+	r := disturb(t, client, func() {
+		redistest.WaitFor(t, 20*time.Second, func() bool { return on.DBSize(t.Context()).Val() > 2000 }) // some copies, and the record
+		primary.Kill()
+	}, func() {}, "no answer")
+	if r.Verdict.Resumed != 0 || !noted(r, "begins anew") || r.Matched < 2000 {
+		t.Errorf("got resumed %d, %d keys, notes %q", r.Verdict.Resumed, r.Matched, r.Notes)
+	}
+	mustHold(t, run(t, sweep.Options{Client: on, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Verify, Phase: phase.Dual}), phase.Verified)
+}
+
 // TestSmallAndOddKeyspaces: nothing, one key, and a name of 500 bytes with newlines.
 func TestSmallAndOddKeyspaces(t *testing.T) {
 	client := redistest.Shared(t).Client()
