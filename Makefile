@@ -34,6 +34,9 @@ each-kind = status=0; \
 # Build tags of tests that need more than make test may.
 TAGS := postgres,browser,clients
 
+# The packages whose tests are others with them; of internal/cli only some tests are.
+TAGGED_PKGS = $(filter-out %/internal/cli,$(shell scripts/packages tagged $(TAGS)))
+
 # What test-servers runs again on each of the other servers, and those servers. The reference
 # application stands on the engine and not on a server's peculiarities.
 ENGINE_PKGS ?= $(filter-out github.com/classwaves/rekey/classwaves% github.com/classwaves/rekey/cmd/classwaves%,$(SERVER_PKGS))
@@ -85,8 +88,8 @@ test-servers: servers ## the engine again, on Valkey 8.0 and Redis 8.0
 		REKEY_TEST_SERVER=$(CURDIR)/$$server go test -count=1 $(AT_ONCE) $(ENGINE_PKGS) || exit 1; \
 	done
 
-test-tags: redis postgres chromium node languages ## the reference application again, on PostgreSQL, in Chromium, beside Node; clients of five languages through the proxy
-	go test -count=1 -timeout=15m -tags=$(TAGS) ./classwaves/... ./cmd/...
+test-tags: redis postgres chromium node languages ## the reference application on PostgreSQL, in Chromium, beside Node; clients of five languages through the proxy
+	go test -count=1 -timeout=15m -tags=$(TAGS) $(TAGGED_PKGS)
 	go test -count=1 -timeout=10m -tags=$(TAGS) -run='Foreign|RedisTools' ./internal/cli
 
 test-deb: ## build the package for Debian, install it, try it and remove it; root or sudo

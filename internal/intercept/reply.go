@@ -114,7 +114,8 @@ func (s *Session) step(b []byte) int {
 	case kindCapture:
 		return s.begin(b, sinkHold, true, endCapture, e)
 	case kindSubs:
-		return s.beginFunc(b, sinkClient, e.mute, func() { s.confirmed(e) })
+		// Confirmations were taken above. Anything else is one error for all channels.
+		return s.begin(b, sinkClient, e.mute, endEntry, e)
 	default:
 		return s.folding(e, b)
 	}

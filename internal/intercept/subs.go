@@ -33,7 +33,7 @@ func (s *Session) subscribe(name string, raw []byte, args [][]byte) {
 	s.forward(raw)
 }
 
-// confirmed takes one confirmation, or the error in its place.
+// confirmed takes one confirmation.
 func (s *Session) confirmed(e *entry) {
 	if e.count--; e.count <= 0 {
 		s.done()
