@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -26,21 +28,51 @@ func (a *app) loadPlan() (*plan.Plan, error) {
 	return plan.Parse(a.file, data, a.lookup, plan.WithEnvironment(a.env))
 }
 
-// serverURL returns the server that --redis or the environment names, "" if neither does.
-func (a *app) serverURL() (plan.URL, error) {
+// serverURL returns the server that --redis or the environment names, "" if neither does, and who names it.
+func (a *app) serverURL() (u plan.URL, from string, err error) {
 	from, text := "--redis", a.redis
 	if text == "" {
 		from = envRedisURL
 		text, _ = a.lookup(envRedisURL)
 	}
 	if text == "" {
-		return "", nil
+		return "", "", nil
 	}
-	u, err := plan.ParseURL(text)
+	if u, err = plan.ParseURL(text); err != nil {
+		return "", from, misused("--redis redis://127.0.0.1:6379", "%s: %w", from, err)
+	}
+	return u, from, nil
+}
+
+// serverOf is the server of a plan (nil: without one) at the URL that --redis or the environment names, else at the
+// plan's own. The URL must be one that the plan could hold itself.
+func (a *app) serverOf(p *plan.Plan) (plan.Server, error) {
+	u, from, err := a.serverURL()
 	if err != nil {
-		return "", misused("--redis redis://127.0.0.1:6379", "%s: %w", from, err)
+		return plan.Server{}, err
 	}
-	return u, nil
+	server := plan.Server{URL: u}
+	if p != nil {
+		// Sentinels and certificates are those of the plan's own server, whose URL the plan may leave to its reader.
+		if u == "" || p.Server.URL == "" || u == p.Server.URL {
+			server = p.Server
+		}
+		server.URL, server.Evicts = cmp.Or(u, p.Server.URL), p.Server.Evicts
+	}
+	if server.URL == "" {
+		return server, misused("--redis redis://127.0.0.1:6379", "no server is named: neither --redis nor %s nor the plan's server.url", envRedisURL)
+	}
+	if p == nil || u == "" {
+		return server, nil
+	}
+	if db, ok := u.Database(); ok && !slices.Contains(p.Databases, db) {
+		return server, misused(fmt.Sprintf("the same URL without its database, or databases: [%d] in %s", db, p.File),
+			"%s names database %d, and the rules of %s do not hold there", from, db, p.File)
+	}
+	if server.TLS != (plan.TLS{}) && !strings.HasPrefix(string(u), "rediss://") {
+		return server, misused("rediss:// in the URL, or no tls in "+p.File, "%s has tls and the URL of %s is not encrypted", p.File, from)
+	}
+	return server, nil
 }
 
 // target is the server of one command: where it is, and clients of it.
@@ -65,27 +97,15 @@ func (a *app) connect(ctx context.Context, p *plan.Plan) (*target, error) {
 
 // findServer is the server that the flags or the plan name, without a word to it.
 func (a *app) findServer(p *plan.Plan) (*target, error) {
-	u, err := a.serverURL()
+	server, err := a.serverOf(p)
 	if err != nil {
 		return nil, err
 	}
-	var server plan.Server
-	if p != nil {
-		// Sentinels and certificates are those of the plan's own server.
-		if u == "" || u == p.Server.URL {
-			server = p.Server
-			u = p.Server.URL
-		}
-	}
-	if u == "" {
-		return nil, misused("--redis redis://127.0.0.1:6379", "no server is named: neither --redis nor %s nor the plan's server.url", envRedisURL)
-	}
-	server.URL = u
 	options, err := fleet.Options(server)
 	if err != nil {
 		return nil, misused("check server: in the plan, or --redis URL", "%w", err)
 	}
-	return &target{url: u, options: options}, nil
+	return &target{url: server.URL, options: options}, nil
 }
 
 // client opens a client of one database; the target closes it.

@@ -177,18 +177,10 @@ func (a *app) loadProxyPlan() (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := a.serverURL()
-	if err != nil {
+	named := *p
+	if named.Server, err = a.serverOf(p); err != nil {
 		return nil, err
 	}
-	if u == "" || u == p.Server.URL {
-		if p.Server.URL == "" {
-			return nil, misused("--redis redis://127.0.0.1:6379", "no server is named: neither --redis nor %s nor the plan's server.url", envRedisURL)
-		}
-		return p, nil
-	}
-	named := *p
-	named.Server = plan.Server{URL: u, Evicts: p.Server.Evicts}
 	return &named, nil
 }
 
