@@ -171,7 +171,7 @@ func (a *Agent) move(ctx context.Context) {
 		}
 		a.mu.Lock()
 		a.reached = goal
-		done := slices.EqualFunc(goal, a.followed, func(x, y Target) bool { return x.Mark == y.Mark })
+		done := sameMarks(goal, a.followed)
 		a.moving = !done
 		a.mu.Unlock()
 		a.wakeUp() // to say so
@@ -230,34 +230,64 @@ func (a *Agent) rejoin(ctx context.Context, state State) error {
 	if stop != nil {
 		stop() // or it would go on to a phase of before
 	}
-	a.mu.Lock()
-	goal := slices.Clone(a.followed)
-	for i, r := range a.Plan.Rules {
-		t, ok := state.Targets[r.Name]
-		if a.broken[i] = a.unfit(i, t, ok); a.broken[i] == "" {
-			goal[i] = t
-		}
-	}
-	a.mu.Unlock()
 	a.Logger.Warn("this instance was taken for dead, or the control records are lost; it closes its connections and joins again")
-	if err := a.Engine.Reset(ctx, phasesOf(goal), ErrLeaseLost); err != nil {
+	if err := a.reset(ctx, a.fitting(state.Targets)); err != nil {
 		return err
 	}
+	// The id is the agent's own only when all is done: before that no connection is admitted under it, and where
+	// something fails the next renewal finds no record and joins again.
 	a.mu.Lock()
-	a.followed, a.reached = goal, slices.Clone(goal)
-	a.self.ID = newID()
 	self := a.report()
 	a.mu.Unlock()
+	self.ID = newID()
 	began := a.Now()
 	joined, err := a.store.Join(ctx, &self)
 	if err != nil {
 		return err
 	}
+	// From here on the fleet waits for this instance. While it had no record any number of steps may have been made.
+	goal := a.fitting(joined.Targets)
+	if !sameMarks(goal, a.followed) { // only this goroutine changes it now: nothing is moving
+		if err := a.reset(ctx, goal); err != nil {
+			return err
+		}
+		a.wakeUp() // to report what was reached
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.self.ID = self.ID
 	a.lease = NewLease(began, a.Plan.Fleet.Lease, a.Plan.Fleet.Margin)
-	a.shut, a.why = false, nil
+	a.shut, a.why = a.lease.Remaining(a.Now()) <= 0, nil // if that took too long, the next renewal tells
 	a.obey(ctx, joined.Targets)
 	a.tellShut()
 	return nil
+}
+
+// fitting is what is followed, with those of some targets that may be.
+func (a *Agent) fitting(targets map[string]Target) []Target {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	goal := slices.Clone(a.followed)
+	for i, r := range a.Plan.Rules {
+		t, ok := targets[r.Name]
+		if a.broken[i] = a.unfit(i, t, ok); a.broken[i] == "" {
+			goal[i] = t
+		}
+	}
+	return goal
+}
+
+// reset takes the engine to a goal, however far away it is.
+func (a *Agent) reset(ctx context.Context, goal []Target) error {
+	if err := a.Engine.Reset(ctx, phasesOf(goal), ErrLeaseLost); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.followed, a.reached = goal, slices.Clone(goal)
+	return nil
+}
+
+func sameMarks(a, b []Target) bool {
+	return slices.EqualFunc(a, b, func(x, y Target) bool { return x.Mark == y.Mark })
 }
