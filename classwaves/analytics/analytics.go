@@ -46,7 +46,8 @@ type Analytics struct {
 	counters counters
 
 	mu   sync.Mutex
-	held map[string]*held // by class session: what this process has added
+	held map[string]*held    // by class session: what this process has added
+	ends map[string]struct{} // class sessions whose end the stores are to be told of
 }
 
 // New makes analytics. It starts nothing and opens nothing; [Analytics.Run] does the work that is
@@ -75,7 +76,7 @@ func New(c Config) (*Analytics, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &Analytics{Config: c, held: make(map[string]*held)}
+	a := &Analytics{Config: c, held: make(map[string]*held), ends: make(map[string]struct{})}
 	a.breaker = a.newBreaker()
 	return a, nil
 }

@@ -125,6 +125,9 @@ func (a *Analytics) publish(ctx context.Context, m SessionMetrics) {
 
 // commit makes the next part of the events and brings it into a store.
 func (a *Analytics) commit(ctx context.Context, h *held, events []Event) (SessionMetrics, error) {
+	if h.ended.Load() {
+		return SessionMetrics{}, ErrEnded // whatever the stores know yet
+	}
 	readyAt, err := a.words(ctx, h, events)
 	if err != nil {
 		return SessionMetrics{}, err

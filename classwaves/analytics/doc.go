@@ -39,7 +39,9 @@
 // Readiness is the last word by a number that is one more than the highest that the record has, or
 // the time in milliseconds where that is more.
 //
-// A session that has ended keeps its figures; events for it get [ErrEnded].
+// A session that has ended keeps its figures; events for it get [ErrEnded]. The process that was told of the
+// end owes it to both stores until they have it. If that process dies first, the others that hold the
+// session learn of it at their next sync.
 //
 // # What the entries look like
 //

@@ -45,6 +45,9 @@ type call struct{ event Event }
 
 // hold gives what is held of a session, and begins to hold it where the session exists and goes on.
 func (a *Analytics) hold(ctx context.Context, sessionID string) (*held, error) {
+	if a.owes(sessionID) {
+		return nil, ErrEnded
+	}
 	if h := a.peek(sessionID); h != nil {
 		return h, nil
 	}

@@ -164,32 +164,3 @@ func (a *Analytics) Started(ctx context.Context, sessionID string) error {
 	_, err = a.fill(ctx, sessionID, nil)
 	return errors.Join(err, a.invalidate(ctx, info.TeacherID))
 }
-
-// Ended tells that a class session has ended: its figures are final and go to the database. An
-// *unavailable.Error says that this could not be done yet; [Analytics.Run] goes on trying.
-func (a *Analytics) Ended(ctx context.Context, sessionID string) error {
-	info, err := a.info(ctx, sessionID)
-	if err != nil {
-		return err
-	}
-	h, release, err := a.keepTurn(ctx, info)
-	if err != nil {
-		return err
-	}
-	defer release()
-	h.ended.Store(true)
-	// A later part, so that both stores are known to lack the end.
-	last := h.own.Load().with(nil, a.Now(), nil)
-	h.changed(&last, a.Now())
-	cacheErr := a.push(ctx, h)
-	if _, err := a.flush(ctx, h); err != nil {
-		return errors.Join(err, cacheErr)
-	}
-	if cacheErr == nil {
-		a.forget(h)
-		return nil
-	}
-	// The database has the end, and every process asks it when the entry is gone.
-	a.counters.databaseUpdates.Add(1)
-	return nil
-}

@@ -49,10 +49,10 @@ func (m *memory) set(change func(*memory)) {
 	change(m)
 }
 
-func (m *memory) AnalyticsSession(_ context.Context, id string) (SessionInfo, bool, error) {
+func (m *memory) AnalyticsSession(ctx context.Context, id string) (SessionInfo, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.down {
+	if m.down || ctx.Err() != nil {
 		return SessionInfo{}, false, errDown
 	}
 	s, ok := m.sessions[id]

@@ -61,12 +61,16 @@ func (a *Analytics) Sync(ctx context.Context) (SyncReport, error) {
 	}
 	// What this process holds of sessions that the list did not name, because they ended.
 	for _, h := range a.all() {
-		if _, ok := listed[h.id]; !ok && h.unstored() {
+		_, live := listed[h.id]
+		if !live && h.unstored() {
 			if _, err := a.flushTurn(ctx, h); err != nil {
 				report.Missed = append(report.Missed, Missed{h.id, err})
 			} else {
 				report.Written++
 			}
+		}
+		if !live && listErr == nil {
+			a.noticeEnd(ctx, h)
 		}
 		if h.unstored() {
 			report.Held++
@@ -245,7 +249,7 @@ func (a *Analytics) Run(ctx context.Context) error {
 // Flush brings everything that this process has added into the database. Its error is an
 // *unavailable.Error where some of that is in the cache alone.
 func (a *Analytics) Flush(ctx context.Context) error {
-	var failed []error
+	failed := []error{a.tellEnds(ctx)}
 	for _, h := range a.all() {
 		if !h.unstored() {
 			continue
@@ -259,6 +263,7 @@ func (a *Analytics) Flush(ctx context.Context) error {
 
 // settle looks after every session that this process holds.
 func (a *Analytics) settle(ctx context.Context) {
+	_ = a.tellEnds(ctx) // counted and logged as outages, and it is tried again
 	for _, h := range a.all() {
 		if ctx.Err() != nil {
 			return

@@ -229,14 +229,18 @@ func (a *API) change(w http.ResponseWriter, r *http.Request, to database.State, 
 			return err
 		}
 	}
+	// What is stored now is to be told, also when the client hangs up or the request's time is over meanwhile.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.c.Limits.Time)
+	defer cancel()
 	changed, err := a.c.Database.SetState(ctx, body.ID, to, a.c.Now().UTC(), from...)
+	a.invalidate(ctx, body.ID, body.TeacherID) // after an error too: only the answer may have been lost
 	if err != nil {
 		return err
 	}
-	a.invalidate(ctx, body.ID, body.TeacherID)
-	if !changed {
+	if !changed && to != database.Ended {
 		return errConflict
 	}
+	// An end is told again by a request that finds it stored: the one that stored it may have failed there.
 	told := a.c.Analytics.Started
 	if to == database.Ended {
 		told = a.c.Analytics.Ended
@@ -246,6 +250,9 @@ func (a *API) change(w http.ResponseWriter, r *http.Request, to database.State, 
 	}
 	if err := a.c.Live.Publish(ctx, body.ID, "state", stateBody{to}); err != nil {
 		a.log.WarnContext(ctx, "state not published", "request_id", requestID(ctx), "error", err)
+	}
+	if !changed {
+		return errConflict
 	}
 	c, found, err := a.c.Database.ClassSession(ctx, body.ID)
 	if err != nil {
