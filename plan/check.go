@@ -147,7 +147,7 @@ func (d *document) checkNames(p *Plan) error {
 	if err != nil {
 		return err
 	}
-	p.control = string(control)
+	p.control, p.controlText = string(control), d.control.value
 	var pairs []*keyname.Pair
 	for i, r := range p.Rules {
 		raw := d.rules[i]

@@ -38,8 +38,8 @@ type Plan struct {
 	Audit       Audit         // who may stay outside
 	Rules       []Rule        // in the order of the file, which is the order of Names too
 
-	control string
-	names   *keyname.Set
+	control, controlText string
+	names                *keyname.Set
 }
 
 // Server is how the server is reached, and what it does.
@@ -137,6 +137,16 @@ func (p *Plan) Names() *keyname.Set { return p.names }
 
 // ControlPrefix returns what rekey's own keys begin with, the environment filled in.
 func (p *Plan) ControlPrefix() string { return p.control }
+
+// AnyControl returns the template of rekey's own keys of any environment that have a name behind their prefix; the name is a
+// template too. It is false where all environments have the same ones.
+func (p *Plan) AnyControl(name string) (*keyname.Template, bool) {
+	t, err := keyname.Parse(p.controlText+name, p.Environment)
+	if err != nil {
+		return nil, false
+	}
+	return t.AnyEnvironment()
+}
 
 // Index returns the place of a rule in Rules.
 func (p *Plan) Index(rule string) (int, bool) {

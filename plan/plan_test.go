@@ -82,7 +82,7 @@ func TestDefaults(t *testing.T) {
 		Rules: []Rule{{Name: "s", LegacyText: "s:{id}", TargetText: "cw:{env}:s:{id}", Strategy: phase.Mirror, Line: 3}},
 	}
 	got := *p
-	got.names, got.control = nil, ""
+	got.names, got.control, got.controlText = nil, "", ""
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v\nwant %#v", got, want)
 	}
@@ -133,7 +133,7 @@ rules:
 		}},
 	}
 	got := *p
-	got.names, got.control = nil, ""
+	got.names, got.control, got.controlText = nil, "", ""
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v\nwant %#v", got, want)
 	}
@@ -275,5 +275,38 @@ func TestCatchAllLeavesControlNames(t *testing.T) {
 		if rule, target := p.Names().Find([]byte("anything")); rule != 0 || target {
 			t.Errorf("control_prefix %q: the catch-all does not catch", c.control)
 		}
+	}
+}
+
+// The control keys of other environments are told by what is written in control_prefix, not by where the environment's name is in
+// the prefix that is filled in.
+func TestControlKeysOfAnyEnvironment(t *testing.T) {
+	for _, c := range []struct{ control, name, env string }{
+		{"rekey:{env}:", "rekey:dev:conns:a:b", "dev"},
+		{"production:{env}:", "production:dev:conns:a", "dev"},
+		{"production:{env}:", "devuction:prod:conns:a", ""},
+		{"rekey:{env}-x:", "rekey:dev-x:conns:a", "dev"},
+		{"{{a}}:{env}:{env}:", "{a}:dev:dev:conns:a", "dev"},
+		{"{{a}}:{env}:{env}:", "{a}:dev:prod:conns:a", ""},
+	} {
+		text := "version: 1\nenvironment: prod\ncontrol_prefix: \"" + c.control + "\"\n" + `rules: [{name: a, legacy: "a:{id}", target: "cw:{env}:a:{id}"}]`
+		p, err := Parse("f", []byte(text), env(""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		open, ok := p.AnyControl("conns:{name...}")
+		if !ok {
+			t.Fatalf("control_prefix %q: no template", c.control)
+		}
+		if got, ok := open.EnvironmentOf([]byte(c.name)); string(got) != c.env || ok != (c.env != "") {
+			t.Errorf("control_prefix %q: %q is of %q, want %q", c.control, c.name, got, c.env)
+		}
+	}
+	p, err := Parse("f", []byte("version: 1\nenvironment: prod\ncontrol_prefix: \"prod:\"\n"+`rules: [{name: a, legacy: "a:{id}", target: "cw:{env}:a:{id}"}]`), env(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open, ok := p.AnyControl("fleet"); ok {
+		t.Errorf("a prefix without {env} tells environments apart: %v", open)
 	}
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/classwaves/rekey/internal/keyname"
 	"github.com/classwaves/rekey/internal/sweep"
 	"github.com/classwaves/rekey/plan"
 )
@@ -22,17 +20,15 @@ const (
 
 // otherFleets are the environments, other than the plan's, whose control records are in the database.
 func otherFleets(ctx context.Context, c *redis.Client, p *plan.Plan) ([]string, error) {
-	before, after, ok := strings.Cut(p.ControlPrefix(), p.Environment)
+	open, ok := p.AnyControl("{name...}")
 	if !ok {
 		return nil, nil // all environments have the same records
 	}
-	glob := append(keyname.AppendGlobLiteral(nil, []byte(before)), '*')
-	glob = append(keyname.AppendGlobLiteral(glob, []byte(after)), '*')
-	foreign := sweep.ForeignTo(p)
+	glob, foreign := string(open.Glob()), sweep.ForeignTo(p)
 	found := make(map[string]bool)
 	cursor := uint64(0)
 	for range elsewherePages {
-		names, next, err := c.Scan(ctx, cursor, string(glob), elsewherePage).Result()
+		names, next, err := c.Scan(ctx, cursor, glob, elsewherePage).Result()
 		if err != nil {
 			return nil, err
 		}

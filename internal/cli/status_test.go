@@ -86,6 +86,19 @@ func normaliseStatus(s *redistest.Server, text string) string {
 	return regexp.MustCompile(`\b[01]s\b`).ReplaceAllString(text, "0s")
 }
 
+// The name of the environment may be in the control prefix before {env} as well.
+func TestStatusSeesAnotherEnvironment(t *testing.T) {
+	s := redistest.Shared(t)
+	if err := s.Client().HSet(t.Context(), "production:staging:phase", "sessions", "{}").Err(); err != nil {
+		t.Fatal(err)
+	}
+	file := planFile(t, strings.Replace(cliPlan, "cw:{env}:rekey:", "production:{env}:", 1))
+	got := runCLI(t, nil, "status", "-f", file, "--redis", s.URL())
+	if want := "control records of another environment here: staging"; !strings.Contains(got.stdout, want) {
+		t.Errorf("got %s%s, want %q in it", got.stdout, got.stderr, want)
+	}
+}
+
 func TestStatusScreens(t *testing.T) {
 	lost := func(in *fleet.Instance) { in.Lease = 0 }
 	for _, c := range []struct {

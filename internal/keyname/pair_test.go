@@ -52,6 +52,14 @@ func TestPairMaps(t *testing.T) {
 	}
 }
 
+// With the environment left open a co-located target begins with what is before the environment, not with the brace.
+func TestPrefixOfAnyEnvironment(t *testing.T) {
+	open, ok := mustPair(t, "r", "slot:{id}", "cw:{env}:slot:{id}", true).Target().AnyEnvironment()
+	if !ok || string(open.Prefix()) != "cw:" {
+		t.Errorf("got %q, %v", open.Prefix(), ok)
+	}
+}
+
 func TestPairLeavesOtherNames(t *testing.T) {
 	for _, c := range []struct {
 		legacy, target string

@@ -101,7 +101,7 @@ func (t *Template) Vars() []string {
 
 // Prefix returns the bytes that every name of the template begins with: all up to the first variable.
 func (t *Template) Prefix() []byte {
-	if t.inner != nil {
+	if t.inner != nil && t.vars[0].kind == rest { // not where the environment was left open before it
 		return append(bytes.Clone(t.lits[0]), '{')
 	}
 	return bytes.Clone(t.lits[0])

@@ -18,21 +18,24 @@ import (
 // legacy key is; so a rule leaves its first phases only with the operator's word that they are all its own
 // ([Options.ClaimSharedLegacy]). An environment that has neither target names nor control records yet cannot be seen.
 type Foreign struct {
-	own   string
+	plan  *plan.Plan
 	names []foreignNames
 }
 
 // ForeignTo makes the recogniser for a plan.
 func ForeignTo(p *plan.Plan) *Foreign {
-	return &Foreign{own: p.Environment, names: foreignTemplates(p)}
+	return &Foreign{p, foreignTemplates(p)}
 }
 
 // Environment returns the other environment that a name belongs to, and whether it is a control record; false for a name
-// of this one and of none.
+// of this one and of none. A name of a rule is this one's, whatever another rule's target makes of it.
 func (f *Foreign) Environment(name []byte) (environment string, control, ok bool) {
+	if rule, _ := f.plan.Names().Find(name); rule >= 0 {
+		return "", false, false
+	}
 	for _, n := range f.names {
 		if env, ok := n.environment(name); ok {
-			return env, n.control, env != f.own
+			return string(env), n.control, string(env) != f.plan.Environment
 		}
 	}
 	return "", false, false
@@ -42,7 +45,7 @@ func (f *Foreign) Environment(name []byte) (environment string, control, ok bool
 func (f *Foreign) globs() []string {
 	var out []string
 	for _, n := range f.names {
-		out = append(out, string(append(keyname.AppendGlobLiteral(nil, n.before), '*')))
+		out = append(out, string(append(keyname.AppendGlobLiteral(nil, n.prefix), '*')))
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -74,64 +77,55 @@ func (f *Foreign) find(ctx context.Context, l *link, page int) (map[string]int, 
 	return found, nil
 }
 
-// foreignNames recognises names that some environment has: what is before the environment, what is after it, and how the
-// rest of the name must be.
+// foreignNames recognises names that some environment has.
 type foreignNames struct {
-	before, after []byte
-	rest          func([]byte) bool
-	control       bool
+	prefix      []byte // what all of them begin with, up to the first variable
+	environment func(name []byte) ([]byte, bool)
+	control     bool
 }
 
-// environment returns whose name it is.
-func (f foreignNames) environment(name []byte) (string, bool) {
-	rest, ok := bytes.CutPrefix(name, f.before)
-	if !ok {
-		return "", false
-	}
-	n := bytes.IndexFunc(rest, func(r rune) bool {
-		return !(r == '-' || r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
-	})
-	if n <= 0 {
-		return "", false
-	}
-	env := rest[:n]
-	if rest, ok = bytes.CutPrefix(rest[n:], f.after); !ok || !f.rest(rest) {
-		return "", false
-	}
-	return string(env), true
+// controlNames are the names behind a control prefix, as templates.
+var controlNames = []string{
+	"fleet", "conns:{name...}", "phase", "lock", "gen", "sweep:{name...}", "trash:{name...}", "flags:{name...}", "audit", "events",
 }
 
-// controlNames are the names behind a control prefix.
-var controlNames = []string{"fleet", "conns:", "phase", "lock", "gen", "sweep:", "trash:", "flags:", "audit", "events"}
-
-// foreignTemplates are the target and control names with the environment left open. A target without {env}, or with
-// variables before it, tells no environments apart.
+// foreignTemplates are the control and target names with the environment left open. A target without {env} tells no
+// environments apart.
 func foreignTemplates(p *plan.Plan) []foreignNames {
 	var out []foreignNames
-	// The prefix is known only with its environment filled in.
-	if before, after, ok := strings.Cut(p.ControlPrefix(), p.Environment); ok {
-		out = append(out, foreignNames{before: []byte(before), after: []byte(after), control: true, rest: func(rest []byte) bool {
-			return slices.ContainsFunc(controlNames, func(n string) bool {
-				return string(rest) == n || strings.HasSuffix(n, ":") && bytes.HasPrefix(rest, []byte(n))
-			})
-		}})
+	for _, n := range controlNames {
+		if open, ok := p.AnyControl(n); ok {
+			out = append(out, foreignNames{open.Prefix(), open.EnvironmentOf, true})
+		}
 	}
 	for i, r := range p.Rules {
-		before, after, ok := strings.Cut(r.TargetText, "{env}")
-		if !ok || strings.ContainsAny(before, "{}") {
+		target := p.Names().Pair(i).Target()
+		if open, ok := target.AnyEnvironment(); ok {
+			out = append(out, foreignNames{open.Prefix(), open.EnvironmentOf, false})
 			continue
 		}
-		// What is behind the environment is the same in all of them: it is asked of our own.
-		ours, target := []byte(before+p.Environment), p.Names().Pair(i).Target()
-		border, _, _ := strings.Cut(after, "{")
-		if border == "" {
-			continue // nothing says where the environment ends
+		// Some names have more than one reading, as those of cw-{env}-{id}. One is enough to know that they are not ours.
+		before, after, ok := strings.Cut(r.TargetText, "{env}")
+		if border, _, _ := strings.Cut(after, "{"); !ok || strings.ContainsAny(before, "{}") || border == "" {
+			continue // nothing says where the environment begins, or where it ends
 		}
-		out = append(out, foreignNames{before: []byte(before), rest: func(rest []byte) bool {
-			return target.Match(slices.Concat(ours, rest))
-		}})
+		out = append(out, foreignNames{[]byte(before), func(name []byte) ([]byte, bool) {
+			return someEnvironment(name, []byte(before), []byte(p.Environment), target)
+		}, false})
 	}
 	return out
+}
+
+// someEnvironment is the shortest one with which a name can be read that is not ours. What is behind the environment is the same
+// in all of them: it is asked of our own.
+func someEnvironment(name, before, own []byte, target *keyname.Template) ([]byte, bool) {
+	rest, ok := bytes.CutPrefix(name, before)
+	for n := 1; ok && n <= len(rest) && keyname.ValidEnvironment(string(rest[:n])); n++ {
+		if target.Match(slices.Concat(before, own, rest[n:])) {
+			return rest[:n], true
+		}
+	}
+	return nil, false
 }
 
 // SharedError is a job that would take legacy keys for this environment's own in a database that has names of others too.

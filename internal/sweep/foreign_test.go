@@ -20,10 +20,26 @@ rules:
   - {name: limits, legacy: "rl:{name}:{subject...}", target: "cw:{env}:rl:{name}:{subject...}", strategy: move, flags: rl}
 `
 
+// dashedPlan has targets and a control prefix in which something other than a ':' stands beside {env}, or the environment's
+// name before it.
+const dashedPlan = `
+version: 1
+environment: prod
+control_prefix: "production:{env}:"
+rules:
+  - {name: sessions, legacy: "sess:{id}", target: "cw:{env}-sess:{id}"}
+  - {name: pages, legacy: "page:{id}", target: "cw:{env}2_:{env}:{id}"}
+  - {name: braces, legacy: "brace:{id}", target: "{{cw}}:{env}:brace:{id}"}
+  - {name: behind, legacy: "behind:{id}", target: "cw:behind:{id}:{env}"}
+  - {name: slots, legacy: "slot:{id}", target: "cw:{env}.slot:{id}", colocate: true}
+  - {name: wrapped, legacy: "wrap:{id}", target: "wr:{env}-x:wrap:{id}", colocate: true}
+  - {name: dots, legacy: "dot:{id}", target: "dots.{env}.{id}"}
+  - {name: dashes, legacy: "dash:{id}", target: "dash-{env}-of-{id}"}
+`
+
 // Names of other environments are told apart from those of rules, of strangers and of our own.
 func TestForeignNames(t *testing.T) {
-	foreign := sweep.ForeignTo(parse(t, sharedPlan))
-	for name, want := range map[string]string{
+	foreignNames(t, sharedPlan, map[string]string{
 		"cw:staging:secure_session:1":        "staging",
 		"cw:prod:secure_session:1":           "",
 		"cw:prod:rekey:phase":                "",
@@ -39,7 +55,46 @@ func TestForeignNames(t *testing.T) {
 		"cw:sta ging:secure_session:1":       "",
 		"other:cw:staging:secure_session:1":  "",
 		"cw:staging2_X-y:secure_session:a b": "staging2_X-y",
-	} {
+	})
+	foreignNames(t, dashedPlan, map[string]string{
+		"cw:staging-sess:1":             "staging",
+		"cw:staging-sess-sess:1":        "staging-sess",
+		"cw:prod-sess:1":                "",
+		"cw:-sess:1":                    "",
+		"cw:sess:1":                     "",
+		"cw:staging2_:staging:1":        "staging",
+		"cw:staging2_:prod:1":           "",
+		"{cw}:staging:brace:1":          "staging",
+		"{cw}:prod:brace:1":             "",
+		"cw:behind:1:staging":           "staging",
+		"cw:behind:1:prod":              "",
+		"cw:staging.{slot:1}":           "staging",
+		"cw:prod.{slot:1}":              "",
+		"wr:staging-x:{wrap:1}":         "staging",
+		"wr:prod-x:{wrap:1}":            "",
+		"wr:staging-x:wrap:1":           "",
+		"dots.staging.a.b":              "staging",
+		"dots.prod.a.b":                 "",
+		"dash-staging-of-1":             "staging",
+		"dash-prod-of-1":                "",
+		"dash-prod-of-staging-of-1":     "",
+		"page:1":                        "",
+		"production:staging:phase":      "staging, control",
+		"production:staging:conns:a:b":  "staging, control",
+		"production:staging:something":  "",
+		"production:prod:phase":         "",
+		"production:prod:sweep:a:b":     "",
+		"staginguction:prod:phase":      "",
+		"production:stag ing:phase":     "",
+		"production:staging:phase:more": "",
+	})
+}
+
+// foreignNames asks a plan whose names some are.
+func foreignNames(t *testing.T, text string, names map[string]string) {
+	t.Helper()
+	foreign := sweep.ForeignTo(parse(t, text))
+	for name, want := range names {
 		got, control, ok := foreign.Environment([]byte(name))
 		switch {
 		case !ok:
@@ -89,6 +144,24 @@ func TestSharedLegacyNamesAreClaimed(t *testing.T) {
 	do(t, c, "SET", "cw:staging:secure_session:1", "theirs")
 	if r := run(t, sweep.Options{Client: c, Plan: parse(t, sharedPlan), Rule: "sessions", Kind: sweep.Purge, Phase: phase.Legacy}); len(r.Notes) > 0 {
 		t.Errorf("notes %q", r.Notes)
+	}
+}
+
+// A target in which the environment's name goes on with a letter, a digit or a dash, and a control prefix with that name
+// before {env}, hide no other environment.
+func TestSharedNamesBesideADash(t *testing.T) {
+	for _, name := range []string{"cw:staging-sess:1", "{cw}:staging:brace:1", "cw:behind:1:staging", "wr:staging-x:{wrap:1}", "dash-staging-of-1", "production:staging:phase"} {
+		c := redistest.Shared(t).Client()
+		do(t, c, "SET", name, "theirs")
+		r := run(t, sweep.Options{Client: c, Plan: parse(t, dashedPlan), Rule: "sessions", Kind: sweep.Purge, Phase: phase.Guard, Execute: true})
+		mustNotHold(t, r, phase.NoTarget, `environment "staging" has names`)
+		_, err := sweep.Adopt(t.Context(), sweep.AdoptOptions{
+			Client: c, Plan: parse(t, dashedPlan), Rule: "sessions", Reads: sweep.TargetName, Leave: phase.Prefixed, Execute: true,
+		})
+		var shared *sweep.SharedError
+		if !errors.As(err, &shared) {
+			t.Errorf("%s: adopt got %v, want a SharedError", name, err)
+		}
 	}
 }
 
