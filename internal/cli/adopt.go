@@ -9,9 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
+	"github.com/classwaves/rekey/internal/control"
+	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/internal/sweep"
 	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
@@ -42,7 +43,8 @@ key is left under the legacy or the target name alone, and the rule at that
 phase.
 
 Every process of the old release is stopped first. A release that never read
-target names (flags 00) needs no adoption: purge removes what it left.`,
+target names (flags 00) needs no adoption: purge removes what it left. Where the
+fleet's record has the rule at another phase, nothing is done.`,
 		Example: `  rekey adopt sessions --reads target                     what would be done
   rekey adopt sessions --reads target --leave legacy --execute`,
 		Args:              cobra.ExactArgs(1),
@@ -83,18 +85,30 @@ func (a *app) adopt(ctx context.Context, rule string, o adoptOptions) error {
 	if err != nil || !leave.Parked() {
 		return misused("--leave legacy or --leave prefixed", "--leave %q: a rule is left at legacy or at prefixed", o.leave)
 	}
-	t, err := a.connect(ctx, p)
+	f, err := a.openFleetOf(ctx, p)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = t.close() }() // the sweep has connections of its own
-	strangers, known := otherClients(ctx, t.clients[0], p)
-	if o.execute && !o.stopped && (!known || len(strangers) > 0) {
-		return refuseAdoption(strangers, known)
+	defer func() { _ = f.close() }() // the sweep has connections of its own
+	targets, err := f.store.Targets(ctx)
+	if err != nil {
+		return explainControl(err)
+	}
+	led := ledElsewhere(targets, rule, leave)
+	if o.execute && led != nil {
+		return led
+	}
+	writers, err := control.Writers(ctx, f.store, p)
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	known := err == nil
+	if o.execute && !o.stopped && (!known || len(writers) > 0) {
+		return refuseAdoption(writers, known)
 	}
 	progress := a.newProgress()
 	result, err := sweep.Adopt(ctx, sweep.AdoptOptions{
-		Client: t.clients[0], Plan: p, Rule: rule, Reads: reads, Leave: leave,
+		Client: f.store.Client(), Plan: p, Rule: rule, Reads: reads, Leave: leave,
 		Execute: o.execute, ClaimSharedLegacy: o.claim, TTLTolerance: o.ttls, Examples: examples(o.examples), OnProgress: progress.report,
 	})
 	switch {
@@ -106,7 +120,10 @@ func (a *app) adopt(ctx context.Context, rule string, o adoptOptions) error {
 	out := adoptJSON{
 		Type: "result", Rule: rule, Reads: reads.String(), Leave: leave, Dry: !o.execute,
 		Differ: result.Differ(), Problems: result.Problems, Moved: result.Moved, Replaced: result.Replaced, Dropped: result.Dropped,
-		Notes: result.Notes, Clients: strangers, ClientsKnown: known,
+		Notes: result.Notes, Clients: texts(writers), ClientsKnown: known,
+	}
+	if led != nil {
+		out.Notes = append(out.Notes, led.Error())
 	}
 	for _, e := range result.Examples {
 		out.Examples = append(out.Examples, shownProblem(p, index, e, o.showKeys))
@@ -119,61 +136,35 @@ func (a *app) adopt(ctx context.Context, rule string, o adoptOptions) error {
 	return nil
 }
 
+// ledElsewhere refuses an adoption that takes the keys away from where the fleet's record says that they are: the
+// next instance would begin there, find none of them and write anew. It is nil where the record agrees, or there is none.
+func ledElsewhere(targets map[string]fleet.Target, rule string, leave phase.Phase) error {
+	t, ok := targets[rule]
+	if !ok || t.Phase == leave {
+		return nil
+	}
+	walk := "rollback"
+	if leave == phase.Prefixed {
+		walk = "run"
+	}
+	return &failure{code: exitGate, err: fmt.Errorf("the fleet's record has rule %s at %s, and the next instance would look for its keys there, not at %s", rule, t.Phase, leave),
+		try: fmt.Sprintf("rekey %s %s, which takes keys and record to %s; where the record is wrong, rekey restore-phase %[2]s --phase %[3]s, and then adopt", walk, rule, leave)}
+}
+
 // refuseAdoption names who is still there.
-func refuseAdoption(strangers []string, known bool) error {
+func refuseAdoption(writers []control.Stranger, known bool) error {
 	if !known {
 		return &failure{code: exitGate, try: "--assume-stopped, when every process of the old release is stopped",
 			err: fmt.Errorf("the server does not list its clients to this user, so nobody knows whether writers are left")}
 	}
 	return &failure{code: exitGate, try: "stop them, or --assume-stopped when none of them uses this rule's keys",
-		err: fmt.Errorf("%s connected that may write:\n  %s", plural(len(strangers), "client"), strings.Join(strangers, "\n  "))}
+		err: fmt.Errorf("%s connected that may write:\n  %s", plural(len(writers), "client"), strings.Join(texts(writers), "\n  "))}
 }
 
-// otherClients names the connected clients that are neither this one, nor replicas, nor allowed by
-// the plan. It is false where the server does not tell.
-func otherClients(ctx context.Context, c *redis.Client, p *plan.Plan) ([]string, bool) {
-	conn := c.Conn()
-	defer func() { _ = conn.Close() }() // back to the pool
-	id, err := conn.ClientID(ctx).Result()
-	if err != nil {
-		return nil, false
-	}
-	list, err := conn.ClientList(ctx).Result()
-	if err != nil {
-		return nil, false
-	}
-	return strangersIn(list, id, p.Audit.Allow), true
-}
-
-// strangersIn reads CLIENT LIST.
-func strangersIn(list string, own int64, allow []string) []string {
+func texts(writers []control.Stranger) []string {
 	out := []string{}
-	for line := range strings.Lines(list) {
-		fields := make(map[string]string)
-		for word := range strings.FieldsSeq(line) {
-			name, value, _ := strings.Cut(word, "=")
-			fields[name] = value
-		}
-		host := fields["addr"]
-		if i := strings.LastIndexByte(host, ':'); i >= 0 {
-			host = host[:i]
-		}
-		switch {
-		case fields["id"] == "" || fields["id"] == fmt.Sprint(own):
-		case strings.ContainsAny(fields["flags"], "SM"): // a replica, or the primary of this server
-		case strings.HasPrefix(fields["name"], "sentinel-"):
-		case slices.ContainsFunc([]string{fields["user"], fields["name"], fields["addr"], host}, func(s string) bool {
-			return s != "" && slices.Contains(allow, s)
-		}):
-		default:
-			text := fmt.Sprintf("id %s from %s", fields["id"], fields["addr"])
-			for _, name := range []string{"user", "name", "cmd"} {
-				if fields[name] != "" {
-					text += " " + name + " " + fields[name]
-				}
-			}
-			out = append(out, text)
-		}
+	for _, w := range writers {
+		out = append(out, w.String())
 	}
 	return out
 }

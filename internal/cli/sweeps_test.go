@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/internal/redistest"
 )
 
@@ -145,34 +146,51 @@ func TestAdoptCommand(t *testing.T) {
 	b.run(exitDone, "purge", "sessions", "--assume-phase", "legacy")
 }
 
-// Clients that are this one, a replica, a sentinel or allowed by the plan are no writers.
-func TestStrangers(t *testing.T) {
-	list := strings.Join([]string{
-		"id=1 addr=10.0.0.1:1000 name= flags=N user=default cmd=client|list",
-		"id=2 addr=10.0.0.2:1000 name= flags=S user=default cmd=replconf",
-		"id=3 addr=10.0.0.3:1000 name=sentinel-abc-cmd flags=N user=default cmd=ping",
-		"id=4 addr=10.0.0.4:1000 name=exporter flags=N user=metrics cmd=info",
-		"id=5 addr=10.0.0.5:1000 name=web flags=N user=app cmd=get",
-		"id=6 addr=[::1]:1000 name= flags=N user=app cmd=set",
-	}, "\n") + "\n"
-	for _, c := range []struct {
-		allow []string
-		want  []string
-	}{
-		{nil, []string{"id 4", "id 5", "id 6"}},
-		{[]string{"exporter"}, []string{"id 5", "id 6"}},
-		{[]string{"metrics", "10.0.0.5"}, []string{"id 6"}},
-		{[]string{"app", "10.0.0.4:1000"}, nil},
+// An instance begins where the fleet's record says, and would find no key there: an adoption leaves a rule at
+// no other phase.
+func TestAdoptMindsTheRecord(t *testing.T) {
+	b := newBench(t)
+	b.set("SET", "cw:prod:secure_session:token1", "new")
+	b.run(exitDone, "restore-phase", "sessions", "--phase", "sealed")
+	adopt := []string{"adopt", "sessions", "--reads", "target", "--assume-stopped"}
+	if run := b.run(exitDone, adopt...); !strings.Contains(run.stdout, "note: the fleet's record has rule sessions at sealed") {
+		t.Errorf("a dry run says nothing of the record:\n%s", run.stdout)
+	}
+	for _, c := range []struct{ leave, try string }{
+		{"legacy", "rekey rollback sessions"},
+		{"prefixed", "rekey run sessions"},
 	} {
-		got := strangersIn(list, 1, c.allow)
-		if len(got) != len(c.want) {
-			t.Errorf("allow %v: got %q, want %q", c.allow, got, c.want)
-			continue
-		}
-		for i := range got {
-			if !strings.HasPrefix(got[i], c.want[i]) {
-				t.Errorf("allow %v: got %q, want %q", c.allow, got[i], c.want[i])
+		run := b.run(exitGate, append(adopt, "--execute", "--leave", c.leave)...)
+		for _, want := range []string{"at sealed", "Try: " + c.try, "rekey restore-phase sessions --phase " + c.leave} {
+			if !strings.Contains(run.stderr, want) {
+				t.Errorf("--leave %s: no %q in %s", c.leave, want, run.stderr)
 			}
 		}
+	}
+	if b.get("cw:prod:secure_session:token1") != "new" || b.get("secure_session:token1") != "" {
+		t.Fatal("a key was moved away from where the record says that it is")
+	}
+	b.run(exitDone, "restore-phase", "sessions", "--phase", "legacy")
+	b.run(exitDone, append(adopt, "--execute")...)
+	if got := b.get("secure_session:token1"); got != "new" {
+		t.Errorf("at legacy the key is %q, want new", got)
+	}
+}
+
+// Whom an audit lets pass an adoption lets pass too: a network of the plan, and rekey's own clients.
+func TestAdoptAsksWhoIsConnected(t *testing.T) {
+	b := newBench(t)
+	b.path = planFile(t, cliPlan+"audit: {allow: [127.0.0.0/8, exporter]}\n")
+	own := b.server.Client(func(o *redis.Options) { o.ClientName = fleet.ClientName })
+	for _, c := range []*redis.Client{b.c, own} {
+		if err := c.Ping(t.Context()).Err(); err != nil { // it is connected
+			t.Fatal(err)
+		}
+	}
+	adopt := []string{"adopt", "sessions", "--reads", "target", "--execute"}
+	b.run(exitDone, adopt...)
+	b.path = planFile(t, cliPlan+"audit: {allow: [10.0.0.0/8]}\n")
+	if run := b.run(exitGate, adopt...); !strings.Contains(run.stderr, "1 client connected") || !strings.Contains(run.stderr, "of user default") {
+		t.Errorf("got %s", run.stderr)
 	}
 }

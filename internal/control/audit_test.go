@@ -75,6 +75,19 @@ func TestAudit(t *testing.T) {
 	}
 }
 
+// An adoption wants the instances of the fleet stopped too.
+func TestWriters(t *testing.T) {
+	w := worldOn(t, redistest.Start(t), testPlan+"audit: {allow: [cron, 10.0.0.0/8]}\n")
+	w.join("a").connect()
+	w.server.Replica()
+	w.stranger(named("cron"))
+	w.stranger(named("web"))
+	got, err := control.Writers(t.Context(), w.store, w.plan)
+	if err != nil || len(got) != 2 || !slices.ContainsFunc(got, func(s control.Stranger) bool { return s.Name == "web" }) {
+		t.Errorf("got %+v, %v; want web and the instance's connection", got, err)
+	}
+}
+
 // The plan's list counts too.
 func TestAuditAllowedByThePlan(t *testing.T) {
 	w := newWorld(t, testPlan+"audit: {allow: [cron]}\n")

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey/internal/fleet"
+	"github.com/classwaves/rekey/plan"
 )
 
 // client is one line of CLIENT LIST.
@@ -145,6 +146,22 @@ func (c *census) strangers(who allowed) (out []Stranger) {
 		}
 	}
 	return out
+}
+
+// Writers are the clients that may use keys: all but rekey's own and those that the plan allows. Other than in an audit
+// those of the fleet are among them.
+func Writers(ctx context.Context, store *fleet.Store, p *plan.Plan) (out []Stranger, err error) {
+	c, err := takeCensus(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	who := allowing(p.Audit.Allow)
+	for _, one := range c.clients {
+		if at := c.placeOf(one, who); at == outside || at == inFleet && !who.has(one.Stranger) {
+			out = append(out, one.Stranger)
+		}
+	}
+	return out, nil
 }
 
 // count says how many clients there are, and where they belong.
