@@ -2,6 +2,7 @@ package rekey
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/classwaves/rekey/phase"
@@ -34,7 +35,7 @@ func (r *Rekey) firstFlags(ctx context.Context) (first []phase.Phase, held bool,
 		return nil, false, err
 	}
 	r.wanted = goal
-	r.entered(ctx, nil, first)
+	r.entered(ctx, first)
 	return first, held, nil
 }
 
@@ -46,6 +47,10 @@ func (r *Rekey) ReloadFlags(ctx context.Context) error {
 	if r.lookup == nil {
 		return ErrNotFlags
 	}
+	if err := r.lockFlags(ctx); err != nil {
+		return err
+	}
+	defer r.unlockFlags()
 	held, err := r.obeyFlags(ctx)
 	if err == nil && held {
 		r.startWaiting()
@@ -53,34 +58,59 @@ func (r *Rekey) ReloadFlags(ctx context.Context) error {
 	return err
 }
 
-// obeyFlags takes the instance to what the flags choose, as far as the gates let it.
+// lockFlags has the flags to the caller alone, from the reading to all that follows from it: flags that were
+// read before others must not be obeyed behind them. Whoever has them may wait for the application's
+// commands for as long as its context lasts, so the wait for him is one that a context ends.
+func (r *Rekey) lockFlags(ctx context.Context) error {
+	select {
+	case r.obeying <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("rekey: flags that were read before are still being obeyed: %w", ctx.Err())
+	case <-r.ctx.Done():
+		return ErrClosed
+	}
+}
+
+func (r *Rekey) unlockFlags() { <-r.obeying }
+
+// obeyFlags takes the instance to what the flags choose, as far as the gates let it. The flags are locked.
 func (r *Rekey) obeyFlags(ctx context.Context) (held bool, err error) {
 	goal, err := r.flagPhases()
 	if err != nil {
 		return false, err
 	}
-	now := r.rules.Table().Phases
-	allowed, held, err := r.gatePhases(ctx, now, goal)
+	before := r.rules.Table().Phases
+	allowed, held, err := r.gatePhases(ctx, before, goal)
 	if err != nil {
 		return false, err
 	}
-	if err := r.changeTo(ctx, allowed, goal); err != nil {
+	err = r.changeTo(ctx, allowed, goal)
+	reached := r.rules.Table().Phases
+	for i := range reached {
+		if reached[i] != before[i] {
+			r.recorded[i] = 0 // also where the way back comes before the record
+		}
+	}
+	if err != nil {
 		return held, err
 	}
-	if reached := r.rules.Table().Phases; !slices.Equal(now, reached) {
+	if !slices.Equal(r.recorded, reached) {
 		// Nothing of the earlier phase may come after the record.
 		if err := r.WaitReached(ctx); err != nil {
 			return held, err
 		}
-		r.entered(ctx, now, reached)
+		r.entered(ctx, reached)
 		r.tellObserver()
 	}
 	return held, nil
 }
 
-// startWaiting begins to look for the verdicts that hold rules back, unless it goes on already.
+// startWaiting begins to look for the verdicts that hold rules back, unless it goes on already. The flags are
+// locked, or nobody else knows of the instance yet.
 func (r *Rekey) startWaiting() {
-	if !r.waiting.Swap(true) {
+	if !r.waiting {
+		r.waiting = true
 		r.work.Go(r.waitForGates)
 	}
 }

@@ -139,20 +139,26 @@ func (r *Rekey) sayUnproven(rule int, goal phase.Phase, reason error, held bool)
 	r.log.Warn(what, attrs...)
 }
 
-// entered records the phases that the instance is in, for the gates of others.
-func (r *Rekey) entered(ctx context.Context, before, now []phase.Phase) {
+// entered records the phases that the instance is in, for the gates of others. What could not be recorded is
+// recorded with the next phases.
+func (r *Rekey) entered(ctx context.Context, now []phase.Phase) {
 	if r.evidence == nil {
+		copy(r.recorded, now)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, evidenceTimeout)
 	defer cancel()
 	for i, p := range now {
-		if before != nil && before[i] == p || r.plan.Rules[i].Flags == phase.FlagsNone {
+		if r.recorded[i] == p {
 			continue
 		}
-		if err := r.evidence.Entered(ctx, r.plan.Rules[i].Name, p); err != nil {
-			r.log.Warn("the phase is not recorded, so a gate may be taken for proven too early", "rule", r.plan.Rules[i].Name, "error", err)
+		if r.plan.Rules[i].Flags != phase.FlagsNone {
+			if err := r.evidence.Entered(ctx, r.plan.Rules[i].Name, p); err != nil {
+				r.log.Warn("the phase is not recorded, so a gate may be taken for proven too early", "rule", r.plan.Rules[i].Name, "error", err)
+				continue
+			}
 		}
+		r.recorded[i] = p
 	}
 }
 
@@ -164,13 +170,22 @@ func (r *Rekey) waitForGates() {
 			return
 		case <-time.After(heldPause):
 		}
-		held, err := r.obeyFlags(r.ctx)
-		if err != nil && r.ctx.Err() == nil {
-			r.log.Warn("the flags are not obeyed now", "error", err)
-		}
-		if !held && err == nil {
-			r.waiting.Store(false)
+		if !r.stillHeld() {
 			return
 		}
 	}
+}
+
+// stillHeld obeys the flags once more and says whether that is to be done again.
+func (r *Rekey) stillHeld() bool {
+	if err := r.lockFlags(r.ctx); err != nil {
+		return false
+	}
+	defer r.unlockFlags()
+	held, err := r.obeyFlags(r.ctx)
+	if err != nil && r.ctx.Err() == nil {
+		r.log.Warn("the flags are not obeyed now", "error", err)
+	}
+	r.waiting = held || err != nil
+	return r.waiting
 }

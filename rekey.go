@@ -33,7 +33,10 @@ type Rekey struct {
 	work   sync.WaitGroup
 
 	evidence *fleet.Evidence // nil where phases do not come from flags, or the plan names no server
-	waiting  atomic.Bool     // held rules are looked after
+
+	obeying  chan struct{} // a lock with room for the one who obeys flags, see lockFlags; it guards what follows
+	waiting  bool          // held rules are looked after
+	recorded []phase.Phase // as the fleet's records tell of this process; 0 where they do not
 
 	agent *fleet.Agent // nil without a fleet
 
@@ -71,7 +74,8 @@ func Open(ctx context.Context, p *plan.Plan, opts ...Option) (*Rekey, error) {
 		plan: p, log: o.logger, lookup: o.flags,
 		rules:  &intercept.Rules{Set: names, Databases: p.Databases, Evicts: p.Server.Evicts, Stats: intercept.NewStats(names.Len())},
 		gated:  make([]ruleGate, names.Len()),
-		wanted: slices.Repeat([]phase.Phase{phase.Legacy}, names.Len()),
+		wanted: slices.Repeat([]phase.Phase{phase.Legacy}, names.Len()), recorded: make([]phase.Phase, names.Len()),
+		obeying: make(chan struct{}, 1),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	r.conns.crowded = func() { r.work.Go(r.clearStray) }
