@@ -1,6 +1,7 @@
 package sweep_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,30 @@ func TestKnobsWhileASweepRuns(t *testing.T) {
 	}
 	if got, _ := sweep.ReadKnobs(t.Context(), client, p); got["things"].Set() || !got[sweep.AllRules].Set() {
 		t.Errorf("after a reset: got %+v", got)
+	}
+}
+
+// TestNiceCountsTheWalk: where the rule has few names among many, SCAN is all the work that there is, and the sweep sleeps for it
+// as well.
+func TestNiceCountsTheWalk(t *testing.T) {
+	client := redistest.Shared(t).Client()
+	seedKeys(t, client, "somebody:", 60_000)
+	do(t, client, "SET", "thing:1", "v")
+	do(t, client, "CONFIG", "RESETSTAT")
+	const nice = 5
+	r := run(t, sweep.Options{
+		Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Cleanup, Phase: phase.Sealed, Page: 2000, Nice: nice,
+	})
+	_, text, _ := strings.Cut(client.Info(t.Context(), "commandstats").Val(), "cmdstat_scan:calls=")
+	_, text, _ = strings.Cut(text, "usec=")
+	text, _, _ = strings.Cut(text, ",")
+	usec, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The server's own time of all SCANs; the sweep has waited for longer, and does not sleep after the last page.
+	if took := time.Duration(usec) * time.Microsecond; r.Held["nice"] < nice*took/2 {
+		t.Errorf("it slept for %v, and the SCANs took the server %v", r.Held["nice"], took)
 	}
 }
 

@@ -42,6 +42,7 @@ type page struct {
 	names  []string
 	cursor uint64 // 0: the last one
 	batch  int64  // how many names SCAN was to go over
+	took   time.Duration
 	err    error
 }
 
@@ -56,9 +57,9 @@ func (r *run) scan(ctx context.Context, l *link, s side, cursor uint64) (pages <
 	go func() {
 		defer close(coming)
 		for last := false; !last; {
-			now := page{batch: int64(r.sampler.batch(r.Page))}
+			now, asked := page{batch: int64(r.sampler.batch(r.Page))}, time.Now()
 			now.names, now.cursor, now.err = l.client.Scan(ctx, cursor, r.glob(s), now.batch).Result()
-			now.err = serverError("SCAN", now.err)
+			now.took, now.err = time.Since(asked), serverError("SCAN", now.err)
 			select {
 			case coming <- now:
 			case <-over:
@@ -114,7 +115,7 @@ func (r *run) walk(ctx, work context.Context, l *link, p pass, from uint64) (err
 		}
 		visited = min(visited+now.batch, r.progress.Keys)
 		keys := r.keys(now.names, p.side)
-		next := &begun{names: len(now.names), keys: len(keys), cursor: now.cursor, visited: visited, since: time.Now()}
+		next := &begun{names: len(now.names), keys: len(keys), cursor: now.cursor, visited: visited, scanned: now.took, since: time.Now()}
 		if next.end, err = p.begin(work, l, keys); err != nil {
 			return err
 		}
@@ -141,6 +142,7 @@ type begun struct {
 	names, keys int
 	cursor      uint64 // of the page behind it
 	visited     int64
+	scanned     time.Duration // how long its SCAN took, which is all its work where the rule has few of the names
 	since       time.Time
 	end         func() error
 }
@@ -151,7 +153,7 @@ func (r *run) finished(b *begun) error {
 		return nil
 	}
 	err := b.end()
-	r.sampler.worked(b.keys, time.Since(b.since))
+	r.sampler.worked(b.keys, b.scanned+time.Since(b.since))
 	if err != nil {
 		return err
 	}
