@@ -23,7 +23,7 @@ func explainControl(err error) error {
 	case errors.As(err, &already), errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &held):
-		return explainHeld(held)
+		return explainBeside(explainHeld(held), unheld(err))
 	case errors.As(err, &locked):
 		return failed("rekey status --watch; or rekey rollback --take-over, which goes back and ends what runs", "%s walks the fleet, since %s",
 			locked.Holder.Owner, locked.Holder.Since.Local().Format("15:04:05"))
@@ -45,8 +45,41 @@ func explainControl(err error) error {
 	return failed("the same command again: what was done stays done, and rekey status shows it", "%w", err)
 }
 
+// unheld are the errors that a walk has joined to the one of what holds rules.
+func unheld(err error) (out []error) {
+	switch e := err.(type) {
+	case *control.HeldError: // it unwraps to what the blockers come from
+		return nil
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			out = append(out, unheld(one)...)
+		}
+		return out
+	}
+	if errors.As(err, new(*control.HeldError)) {
+		return nil
+	}
+	return []error{err}
+}
+
+// explainBeside appends what failed beside what is held. A failure says more than a gate: the exit code is 1 and the
+// last line that of the first one.
+func explainBeside(held *failure, others []error) error {
+	for _, other := range others {
+		var f *failure
+		if !errors.As(explainControl(other), &f) {
+			continue // explainControl gives no other one here: who was interrupted is told that alone
+		}
+		if held.code == exitGate {
+			held.code, held.try = exitFailed, f.try
+		}
+		held.err = fmt.Errorf("%w\n%s", held.err, strings.TrimPrefix(f.Error(), "rekey: "))
+	}
+	return held
+}
+
 // explainHeld says what holds rules where they are, a line for each thing; rules that are held alike are one.
-func explainHeld(held *control.HeldError) error {
+func explainHeld(held *control.HeldError) *failure {
 	type group struct {
 		rules []string
 		where string
