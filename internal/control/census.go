@@ -69,13 +69,17 @@ func takeCensus(ctx context.Context, store *fleet.Store) (*census, error) {
 		}
 		for _, member := range set.Val() {
 			run, id, _ := strings.Cut(member, ":")
-			if n, err := strconv.ParseInt(id, 10, 64); err == nil && run == c.runID {
+			if n, err := strconv.ParseInt(id, 10, 64); err == nil && isOfRun(run, c.runID) {
 				to[n] = true
 			}
 		}
 	}
 	return c, nil
 }
+
+// isOfRun says whether a connection in the records may be one of a run of the server. An instance whose user lacks
+// +info is not told the run, and "?" stands for all of them.
+func isOfRun(run, here string) bool { return run == here || run == "?" }
 
 // parseClients reads CLIENT LIST.
 func parseClients(list string) (out []client) {

@@ -77,7 +77,7 @@ func (c *Controller) closeUnburied(ctx context.Context) error {
 	for _, m := range members {
 		run, id, _ := strings.Cut(m, ":")
 		closed = append(closed, m)
-		if run == here { // those of another run ended with it
+		if isOfRun(run, here) { // those of another run ended with it
 			kills = append(kills, pipe.ClientKillByFilter(ctx, "ID", id))
 		}
 	}

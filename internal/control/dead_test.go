@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/classwaves/rekey/internal/control"
 	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/internal/redistest"
@@ -51,6 +53,33 @@ func TestPastADeadInstance(t *testing.T) {
 	}
 	if n := w.client.Exists(t.Context(), w.store.Keys().Conns(dead.id)).Val(); n != 0 {
 		t.Error("its list of connections is left")
+	}
+}
+
+// A user without +info is not told the run of the server, so its connections stand in the records without one. An
+// audit knows them all the same, and they are closed.
+func TestPastADeadInstanceWithoutInfo(t *testing.T) {
+	w := worldOn(t, redistest.Start(t), testPlan)
+	w.do("ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-info")
+	w.join("a")
+	dead := w.join("dead", record(shortLease))
+	conn := w.server.Client(asUser("app", "pw"), func(o *redis.Options) { o.MaxRetries = -1 }).Conn()
+	defer func() { _ = conn.Close() }() // nothing is buffered
+	id, err := conn.ClientID(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, err := fleet.NewStore(w.plan, w.server.Client(asUser("app", "pw"), named(fleet.ClientName))).Admit(t.Context(), dead.id, id, false)
+	if err != nil || entry != "?:"+itoa(id) {
+		t.Fatalf("got %q, %v, want a connection of an unknown run", entry, err)
+	}
+	if r := w.audit(control.AuditOptions{}); !r.Clean || r.Fleet != 1 {
+		t.Errorf("got %+v, want one connection of the fleet", r)
+	}
+	dead.kill()
+	w.run(phase.Guard, "sessions")
+	if err := conn.Ping(t.Context()).Err(); err == nil {
+		t.Error("the connection of the dead instance is open")
 	}
 }
 
