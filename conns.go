@@ -65,15 +65,30 @@ func (c *conns) add(conn *intercept.Conn, live *liveConn) bool {
 	return true
 }
 
-// closed is told of each connection that was closed.
+// closed is told of each connection that was closed. One with replies outstanding is remembered, and stays in
+// the fleet's records.
 func (c *conns) closed(conn *intercept.Conn, oldest uint64) {
-	live := c.remove(conn)
-	switch {
-	case live == nil:
-	case oldest == intercept.Never:
-		c.tellGone(live.entry)
-	default:
-		c.addStray(conn, live, oldest)
+	if oldest == intercept.Never {
+		if live := c.remove(conn); live != nil {
+			c.tellGone(live.entry)
+		}
+		return
+	}
+	// Asked before: it must be among the open ones or the closed ones at every moment, and it has a lock of its own.
+	id, login := conn.Identity()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	live := c.live[conn]
+	delete(c.live, conn)
+	if live == nil || c.done {
+		return
+	}
+	c.stray = append(c.stray, &strayConn{
+		oldest: oldest, id: id, addr: conn.LocalAddr().String(), entry: live.entry, login: login, open: live.open,
+	})
+	if len(c.stray) > maxStray && !c.clearing && c.crowded != nil {
+		c.clearing = true
+		c.crowded()
 	}
 }
 
@@ -84,23 +99,6 @@ func (c *conns) remove(conn *intercept.Conn) *liveConn {
 	live := c.live[conn]
 	delete(c.live, conn)
 	return live
-}
-
-// addStray remembers a connection that was closed with replies outstanding. It stays in the fleet's records.
-func (c *conns) addStray(conn *intercept.Conn, live *liveConn, oldest uint64) {
-	id, login := conn.Identity()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.done {
-		return
-	}
-	c.stray = append(c.stray, &strayConn{
-		oldest: oldest, id: id, addr: conn.LocalAddr().String(), entry: live.entry, login: login, open: live.open,
-	})
-	if len(c.stray) > maxStray && !c.clearing && c.crowded != nil {
-		c.clearing = true
-		c.crowded()
-	}
 }
 
 // tellGone has a connection taken off the fleet's records that can run nothing any more. The lock is not held.

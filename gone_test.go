@@ -2,6 +2,7 @@ package rekey
 
 import (
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -47,4 +48,46 @@ func TestNobodyIsToldUnderTheLock(t *testing.T) {
 		t.Errorf("told of %s, whose last bytes may be on their way", <-told)
 	}
 	within("busy", func() { c.forget(c.stray[0]) })
+}
+
+// TestClosedConnectionsAreNotLost: a connection that is closed with replies outstanding is among the open ones or
+// among the closed ones at every moment. What looks in between would take its last bytes for answered.
+func TestClosedConnectionsAreNotLost(t *testing.T) {
+	var c conns
+	rules := &intercept.Rules{}
+	rules.SetTable(&intercept.Table{Version: 1})
+	near, far := net.Pipe()
+	defer func() { _ = near.Close(); _ = far.Close() }()
+	conn := intercept.NewConn(near, rules, intercept.Hooks{})
+	c.add(conn, &liveConn{})
+	held, release := make(chan struct{}), make(chan struct{})
+	go func() { // who asks the connection for its CLIENT ID waits
+		_ = conn.AwaitRoom(func(intercept.Backlog) bool {
+			close(held)
+			<-release
+			return false
+		})
+	}()
+	<-held
+	done := make(chan struct{})
+	go func() {
+		c.closed(conn, 1)
+		close(done)
+	}()
+	known := func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.live) + len(c.stray)
+	}
+	for range 10000 {
+		if runtime.Gosched(); known() == 0 {
+			t.Error("a connection with replies outstanding is nowhere")
+			break
+		}
+	}
+	close(release)
+	<-done
+	if live, stray := c.behind(2); live != 0 || len(stray) != 1 {
+		t.Errorf("%d open, %d closed ones are behind, want the closed one", live, len(stray))
+	}
 }
