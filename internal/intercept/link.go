@@ -42,7 +42,7 @@ type Link struct {
 	ended   error
 }
 
-// errLinkEnded is given to a session that comes to a link which has ended meanwhile.
+// errLinkEnded is given to a session that comes to a link which has ended meanwhile, or which only another one can have.
 var errLinkEnded = errors.New("rekey: the shared connection has ended")
 
 // NewLink makes a link of a connection that [Conn.Prepare] has prepared for the key.
@@ -370,10 +370,14 @@ func (c *Conn) Adopt(s *Session) {
 }
 
 // Take gives the connection of a link to a session whose Want for it is due. Whatever else sits on it goes
-// elsewhere with its next command. Nobody reads from it any more.
-func (l *Link) Take(s *Session) *Conn {
+// elsewhere with its next command. Nobody reads from it any more. It is given once.
+func (l *Link) Take(s *Session) (*Conn, error) {
 	c := l.conn
 	c.mu.Lock()
+	if l.taken {
+		c.mu.Unlock()
+		return nil, errLinkEnded
+	}
 	base := c.session
 	l.taken = true
 	delete(l.seats, s)
@@ -385,7 +389,7 @@ func (l *Link) Take(s *Session) *Conn {
 	s.settle()
 	s.pump()
 	c.adopted()
-	return c
+	return c, nil
 }
 
 // adopted passes on what a session that came to the connection has for both sides. It gives the lock up.

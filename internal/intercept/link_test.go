@@ -260,6 +260,39 @@ func ownReplies(mouths []*mouth) error {
 	return nil
 }
 
+// TestLinkTakenOnce: of two clients whose WAIT speaks of the same connection one gets it, when all that was sent
+// there is answered, and the other has its replies and the end.
+func TestLinkTakenOnce(t *testing.T) {
+	w, a, b := newWire(t, testRules(t)), join(t), join(t)
+	const get, wait = "*2\r\n$3\r\nGET\r\n$6\r\nnone:%s\r\n", "*3\r\n$4\r\nWAIT\r\n$1\r\n0\r\n$1\r\n0\r\n"
+	w.say(a, false, fmt.Appendf(nil, get, "a"))
+	w.say(b, false, fmt.Appendf(nil, get, "b"))
+	w.say(a, true, []byte(wait))
+	w.say(b, true, []byte(wait))
+	w.flow(t)
+	if !a.due || string(a.got) != "$10\r\nGET none:a\r\n" {
+		t.Errorf("the first: due %v, got %q", a.due, a.got)
+	}
+	if b.due || b.ended == nil || string(b.got) != "$10\r\nGET none:b\r\n" {
+		t.Errorf("the second: due %v, ended by %v, got %q", b.due, b.ended, b.got)
+	}
+	conn, err := w.link.Take(a.s)
+	if err != nil || conn != w.link.Conn() {
+		t.Errorf("the first takes it: %v", err)
+	}
+	if _, err := w.link.Take(b.s); err == nil {
+		t.Error("the connection was taken twice")
+	}
+}
+
+// flow has the server answer all that is under way.
+func (w *wire) flow(t *testing.T) {
+	t.Helper()
+	if err := w.link.Received(w.server.take(w.link.Output(nil))); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // counted is a client that only counts.
 type counted struct{ bytes int }
 

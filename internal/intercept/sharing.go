@@ -151,6 +151,12 @@ func (s *Session) place(c *command.Command, known bool, raw []byte, args [][]byt
 	case c.Name == "quit":
 		s.quit()
 		return answered
+	case (c.Name == "wait" || c.Name == "waitaof") && sh.link != nil && sh.link.retired:
+		// Another client has the connection on which this one wrote, or will have it, and no other one can
+		// speak of that.
+		s.ending = errLinkEnded
+		s.settle()
+		return answered
 	case c.Name == "wait" || c.Name == "waitaof":
 		want.Own, want.Taken = true, sh.link != nil
 	case c.Name == "select" && len(args) == 2 && string(args[1]) == "0", c.Name == "client setinfo":

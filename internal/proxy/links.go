@@ -206,7 +206,7 @@ func (l *link) write() {
 }
 
 // take gives the connection to one client, whose session wants it.
-func (l *link) take(s *intercept.Session) *intercept.Conn {
+func (l *link) take(s *intercept.Session) (*intercept.Conn, error) {
 	l.taking.Store(true)
 	if l.loop != nil {
 		l.loop.execute(func() { _ = l.gc.EventLoop().Close(l.gc) }) // OnClose does what is to be done

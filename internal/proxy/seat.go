@@ -118,7 +118,12 @@ func (s *seat) place() {
 		var err error
 		switch {
 		case want.Taken:
-			s.belongs(&own{s.link.take(s.session), s.link.server})
+			conn, err := s.link.take(s.session)
+			if err != nil {
+				s.Ended(err)
+				return
+			}
+			s.belongs(&own{conn, s.link.server})
 			return
 		case want.Own:
 			err = s.placeOwn()

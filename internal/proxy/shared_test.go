@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -109,6 +110,57 @@ func TestSharedWait(t *testing.T) {
 	if v := beside.Do("GET", "mi:beside"); string(v.Str) != "y" {
 		t.Errorf("a client beside: %v", v)
 	}
+}
+
+// TestSharedWaitTwice: the connection that a WAIT takes is one client's. Another one that sat there cannot have it as
+// well: it may come again.
+func TestSharedWaitTwice(t *testing.T) {
+	r := start(t, redistest.Shared(t), proxy.Limits{})
+	taker, beside := r.client(), r.raw()
+	other := redistest.NewConn(t, beside)
+	taker.Do("SET", "mi:taker", "x")
+	other.Do("SET", "mi:beside", "x")
+	taker.Do("WAIT", "0", "0")
+	echoed := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(beside, "WAIT 0 0\r\n")
+		if err == nil {
+			_, err = io.ReadFull(beside, make([]byte, len(":0\r\n")))
+		}
+		if err == nil {
+			err = echoes(beside, "beside")
+		}
+		echoed <- err
+	}()
+	for i := range 1000 {
+		if v := taker.Do("ECHO", "taker"); string(v.Str) != "taker" {
+			t.Fatalf("echo %d: %v", i, v)
+		}
+	}
+	if err := <-echoed; err != nil && !errors.Is(err, io.EOF) {
+		t.Errorf("the client beside: %v, want its own replies or the end", err)
+	}
+	if v := r.client().Do("GET", "mi:beside"); string(v.Str) != "x" {
+		t.Errorf("a client that comes next: %v", v)
+	}
+}
+
+// echoes says its own word a thousand times, and hears whether it comes back.
+func echoes(conn io.ReadWriter, word string) error {
+	want := fmt.Sprintf("$%d\r\n%s\r\n", len(word), word)
+	got := make([]byte, len(want))
+	for i := range 1000 {
+		if _, err := io.WriteString(conn, "ECHO "+word+"\r\n"); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(conn, got); err != nil {
+			return err
+		}
+		if string(got) != want {
+			return fmt.Errorf("echo %d: %q", i, got)
+		}
+	}
+	return nil
 }
 
 // TestSharedConnectionBreaks: with the connection that they share all of its clients end, and those that come
