@@ -249,7 +249,9 @@ func (l *Link) hand(p []byte) (n int, err error) {
 			u.replies--
 		}
 	}
-	return n, l.serve(u, p[:n])
+	err = l.serve(u, p[:n])
+	l.idle() // also where the last unit was that of a client which has gone
+	return n, err
 }
 
 // serve gives a session bytes of its own.
@@ -286,7 +288,6 @@ func (l *Link) serve(u *unit, p []byte) error {
 		s.pump()
 	}
 	l.collect(s, begins || s.q.went > went)
-	l.idle()
 	return nil
 }
 

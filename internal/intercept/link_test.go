@@ -285,6 +285,21 @@ func TestLinkTakenOnce(t *testing.T) {
 	}
 }
 
+// TestLinkTakenBehindOneThatHasGone: what is due when nothing is under way on a link is so too where the last that
+// was belonged to a client that has gone.
+func TestLinkTakenBehindOneThatHasGone(t *testing.T) {
+	w, a, b := newWire(t, testRules(t)), join(t), join(t)
+	const get = "*2\r\n$3\r\nGET\r\n$6\r\nnone:%s\r\n"
+	w.say(a, false, fmt.Appendf(nil, get, "a"))
+	w.say(b, false, fmt.Appendf(nil, get, "b"))
+	w.say(a, true, []byte("*3\r\n$4\r\nWAIT\r\n$1\r\n0\r\n$1\r\n0\r\n"))
+	w.link.Leave(b.s)
+	w.flow(t)
+	if !a.due || string(a.got) != "$10\r\nGET none:a\r\n" {
+		t.Errorf("due %v, got %q", a.due, a.got)
+	}
+}
+
 // flow has the server answer all that is under way.
 func (w *wire) flow(t *testing.T) {
 	t.Helper()
