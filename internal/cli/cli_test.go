@@ -190,6 +190,7 @@ func TestErrorsSayWhatToTry(t *testing.T) {
 		{"phase that is not safe", append([]string{"backfill", "sessions", "--assume-phase", "legacy"}, up...), nil, 2, "safe only", "--assume-phase dual"},
 		{"sweep of another strategy", append([]string{"relocate", "sessions", "--assume-phase", "dual"}, up...), nil, 2, "nothing to do", "--all"},
 		{"execute without repair", append([]string{"verify", "sessions", "--assume-phase", "dual", "--execute"}, up...), nil, 2, "--repair", "--repair --execute"},
+		{"big keys by no name", append([]string{"backfill", "sessions", "--assume-phase", "dual", "--big-keys", "red"}, up...), nil, 2, "red", "--big-keys skip"},
 		{"adopt without a rule", []string{"adopt", "-f", path}, nil, 2, "arg", "rekey adopt --help"},
 		{"adopt without reads", []string{"adopt", "-f", path, "sessions"}, nil, 2, "--reads", "--reads target"},
 		{"adopt to a phase under way", []string{"adopt", "-f", path, "sessions", "--reads", "target", "--leave", "dual"}, nil, 2, "dual", "--leave legacy"},

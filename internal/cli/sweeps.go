@@ -428,6 +428,9 @@ func (a *app) printExamples(all []problemJSON, class sweep.Class) {
 // explainSweep gives the errors of sweeps their exit codes and their last line: a sweep's error ends
 // with what to do, behind its last semicolon.
 func explainSweep(err error) error {
+	if errors.As(err, new(*failure)) {
+		return err // it is explained already
+	}
 	if errors.As(err, new(*control.HeldError)) || errors.As(err, new(*control.FencedError)) || errors.Is(err, fleet.ErrRestore) {
 		return explainControl(err)
 	}
