@@ -20,6 +20,8 @@ func (silent) Printf(context.Context, string, ...any) {}
 
 func main() {
 	redis.SetLogger(silent{})
+	// `rekey run | head` ends the reader and not the walk: a write that nobody reads is an error, and kills nobody.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends the work in order; a second one ends the process.
 	context.AfterFunc(ctx, stop)

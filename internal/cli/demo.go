@@ -120,7 +120,7 @@ func (a *app) runDemo(ctx context.Context, f demoFlags) error {
 		report, err = demo.Run(ctx, o)
 	}
 	if report.Ops > 0 { // otherwise nothing was begun
-		err = errors.Join(err, show(a.stdout))
+		err = errors.Join(err, a.written(show(a.stdout)))
 	}
 	return a.demoEnd(ctx, f, report, err)
 }

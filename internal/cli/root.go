@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,8 @@ type app struct {
 
 	// running is set when a command's own code begins: what fails before it is the usage.
 	running bool
+	// unread is set when nobody reads standard output any more: what does nothing but tell ends then.
+	unread atomic.Bool
 }
 
 // newRoot builds the commands. A subcommand is a function in a file of its own name that takes the

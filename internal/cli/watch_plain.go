@@ -35,6 +35,9 @@ func (a *app) watchPlain(ctx context.Context, every time.Duration, look func() w
 				a.sayChange(said, now.report.At, c.name, c.text)
 			}
 		}
+		if a.unread.Load() {
+			return nil
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -50,7 +53,7 @@ func (a *app) sayChange(said map[string]string, at time.Time, name, text string)
 	}
 	said[name] = text
 	if a.json {
-		// Nothing is left to be done about a standard output that is closed.
+		// A standard output that takes nothing ends it at the next status.
 		_ = a.printJSON(struct {
 			Type  string `json:"type"`
 			Error string `json:"error"`
