@@ -161,6 +161,14 @@ func TestAFleetFollows(t *testing.T) {
 	}
 }
 
+// TestAnInstanceIsClosedTwice: the second time does nothing, and gives what the first one did.
+func TestAnInstanceIsClosedTwice(t *testing.T) {
+	f := newFleet(t)
+	r, _ := f.member("one")
+	f.must(r.Close())
+	f.must(r.Close())
+}
+
 // TestAnOpenTransactionDoesNotHoldAFleetUp: it is given up after a while, and says so.
 func TestAnOpenTransactionDoesNotHoldAFleetUp(t *testing.T) {
 	f, ctx := newFleet(t), t.Context()

@@ -54,6 +54,9 @@ type Agent struct {
 	stop  context.CancelFunc
 	work  sync.WaitGroup
 
+	closing sync.Once
+	closed  error
+
 	mu       sync.Mutex
 	self     Instance
 	lease    Lease
@@ -179,15 +182,17 @@ const (
 	StayRecorded Parting = false
 )
 
-// Close ends the agent.
+// Close ends the agent. It may be called more than once, and gives what the first call did.
 func (a *Agent) Close(how Parting) error {
-	a.stop()
-	a.work.Wait()
-	var err error
-	if how == Leave {
-		ctx, cancel := context.WithTimeout(context.Background(), a.Plan.Fleet.Renew)
-		defer cancel()
-		err = a.store.Leave(ctx, a.self.ID)
-	}
-	return errors.Join(err, a.store.client.Close())
+	a.closing.Do(func() {
+		a.stop()
+		a.work.Wait()
+		if how == Leave {
+			ctx, cancel := context.WithTimeout(context.Background(), a.Plan.Fleet.Renew)
+			defer cancel()
+			a.closed = a.store.Leave(ctx, a.self.ID)
+		}
+		a.closed = errors.Join(a.closed, a.store.client.Close())
+	})
+	return a.closed
 }
