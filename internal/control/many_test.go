@@ -75,6 +75,12 @@ func TestByDrain(t *testing.T) {
 	if err := c.Advance(t.Context(), []string{"sessions"}, phase.Drain); err != nil || w.phase("sessions") != phase.Drain {
 		t.Fatalf("got %v, %v, want drain", err, w.phase("sessions"))
 	}
+	// settled and drain are on two ways that meet in dual: who goes from one to the other goes back, then forward.
+	for _, to := range []phase.Phase{phase.Settled, phase.Drain} {
+		if err := c.Rollback(t.Context(), []string{"sessions"}, to); err != nil || w.phase("sessions") != to {
+			t.Errorf("got %v, %v, want %v", err, w.phase("sessions"), to)
+		}
+	}
 	if err := c.Run(t.Context(), []string{"sessions"}, 0); err != nil || w.phase("sessions") != phase.Prefixed {
 		t.Fatalf("got %v, %v, want prefixed", err, w.phase("sessions"))
 	}

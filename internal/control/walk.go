@@ -165,7 +165,8 @@ func (w *walker) next(s *snapshot) (phase.Step, bool) {
 		return phase.Step{}, false
 	}
 	step, ok := phase.StepBetween(strategy, at, to)
-	return step, ok && !w.goal.Way.wrong(step.Back)
+	// The first step says whether the rule is on this side of its goal. Between settled and drain the way turns.
+	return step, ok && (w.made > 0 || !w.goal.Way.wrong(step.Back))
 }
 
 // forward makes one step, or finds that there is none to make.
