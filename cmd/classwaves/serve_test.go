@@ -146,28 +146,39 @@ func TestAFlagIsAFileAndAHangup(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	phase := func(want string) {
+	phase := func(sessions, limits string) {
 		t.Helper()
 		var shown string
 		redistest.WaitFor(t, time.Minute, func() bool {
 			_, shown = get(t, url+"/metrics/cache")
-			return strings.Contains(shown, `"secure_sessions":"`+want+`"`)
+			return strings.Contains(shown, `"secure_sessions":"`+sessions+`"`) && strings.Contains(shown, `"rate_limits":"`+limits+`"`)
 		})
 	}
-	phase("legacy")
-	flags("CW_ENV=test\nCW_CACHE_PREFIX_ENABLED=0\nCW_CACHE_DUAL_WRITE=1\n")
-	hangUp()
-	phase("guard")
-	for _, wrong := range []string{"CW_CACHE_PREFIX_ENABLED=perhaps\nCW_CACHE_DUAL_WRITE=1\n", "CW_CACHE_PREFIX_ENABLED=0\nCW_CACHE_DUAL_WRITE=0\nCW_CACHE_LEGACY_GONE=1\n", "no line of a file of flags", "", "CW_CACHE_DUAL_WRITE=1"} {
-		before := strings.Count(p.err.String(), "flags not reloaded")
-		flags(wrong)
+	heard := func(said, text, sessions, limits string) {
+		t.Helper()
+		before := strings.Count(p.err.String(), said)
+		flags(text)
 		hangUp()
-		redistest.WaitFor(t, time.Minute, func() bool { return strings.Count(p.err.String(), "flags not reloaded") > before })
-		phase("guard")
+		redistest.WaitFor(t, time.Minute, func() bool { return strings.Count(p.err.String(), said) > before })
+		phase(sessions, limits)
 	}
-	flags("CW_ENV=test\nCW_CACHE_PREFIX_ENABLED=1\nCW_CACHE_DUAL_WRITE=1\n")
-	hangUp()
-	phase("dual")
+	obeyed := func(text, sessions, limits string) { t.Helper(); heard("flags reloaded", text, sessions, limits) }
+	refused := func(text, sessions, limits string) { t.Helper(); heard("flags not reloaded", text, sessions, limits) }
+	phase("legacy", "legacy")
+	obeyed("CW_ENV=test\nCW_CACHE_PREFIX_ENABLED=0\nCW_CACHE_DUAL_WRITE=1\n", "guard", "legacy")
+	for _, wrong := range []string{"CW_CACHE_PREFIX_ENABLED=perhaps\nCW_CACHE_DUAL_WRITE=1\n", "CW_CACHE_PREFIX_ENABLED=0\nCW_CACHE_DUAL_WRITE=0\nCW_CACHE_LEGACY_GONE=1\n", "no line of a file of flags", "", "CW_CACHE_DUAL_WRITE=1"} {
+		refused(wrong, "guard", "legacy")
+	}
+	const cut = "CW_ENV=test\nCW_CACHE_PREFIX_ENABLED=1\nCW_CACHE_DUAL_WRITE=1\n"
+	obeyed(cut+"CW_RL_PREFIX_ENABLED=1\n", "dual", "move")
+	refused(cut, "dual", "move")
+	// From hold unset is the step to legacy.
+	obeyed(cut+"CW_RL_PREFIX_ENABLED=0\n", "dual", "hold")
+	obeyed(cut, "dual", "legacy")
+	// With the gates on the limiter waits for a sweep, and goes on waiting with a file that lost the word.
+	obeyed(cut+"CW_RL_PREFIX_ENABLED=1\nCW_CACHE_GATED=1\n", "dual", "legacy")
+	refused(cut+"CW_RL_PREFIX_ENABLED=1\n", "dual", "legacy")
+	obeyed(cut+"CW_RL_PREFIX_ENABLED=1\nCW_CACHE_GATED=0\n", "dual", "move")
 	p.end()
 }
 

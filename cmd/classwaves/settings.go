@@ -9,6 +9,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/classwaves/rekey/classwaves/session"
+	"github.com/classwaves/rekey/phase"
 )
 
 // settings are the environment, and over it a file that can be read again: a process cannot be given
@@ -37,7 +38,10 @@ func (s *settings) read() error {
 	}
 	if before := s.file.Load(); before != nil {
 		for _, name := range steering {
-			_, named := (*before)[name]
+			was, named := (*before)[name]
+			if name == phase.RLPrefixEnabled && was == "0" {
+				continue // at hold, from where its absence is the next step back
+			}
 			if _, still := values[name]; named && !still {
 				return fmt.Errorf("read --env-file: %s does not name %s any more; write %s=0 to turn it off", s.path, name, name)
 			}
@@ -47,9 +51,9 @@ func (s *settings) read() error {
 	return nil
 }
 
-// steering are flags whose absence means off. A file that was cut short while it was written must not
-// take a process back to the legacy names.
-var steering = []string{"CW_CACHE_PREFIX_ENABLED", "CW_CACHE_DUAL_WRITE"}
+// steering are flags whose absence means off, or legacy. A file that was cut short while it was written must
+// not take a process back to the legacy names, nor past a gate on any way.
+var steering = []string{phase.CachePrefixEnabled, phase.CacheDualWrite, phase.RLPrefixEnabled, phase.CacheGated}
 
 // lookup has the form of [os.LookupEnv]. What the file names, the environment does not.
 func (s *settings) lookup(name string) (string, bool) {
