@@ -60,8 +60,8 @@ type entry struct {
 	count   int  // confirmations that are still to come
 	local   []byte
 	pattern []byte
-	then    func(reply []byte)
-	arena   []byte // memory of renames
+	then    func(reply []byte) // of kindCapture, and of a SELECT inside MULTI
+	arena   []byte             // memory of renames
 }
 
 func (e *entry) reset() {

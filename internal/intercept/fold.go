@@ -214,7 +214,7 @@ func (s *Session) answerElement(e *entry, l rewrite.Line, b []byte) int {
 		to = sinkNone // it ran on a name to which the value could not be copied
 	case e.names != namesNone, len(e.renames) > 0 && b[0] == '-', e.script && e.nulls:
 		to = sinkHold
-	case e.block:
+	case e.block, e.then != nil:
 		to = sinkHold
 	}
 	f.hashing = s.mirrorFollows(e)
@@ -255,6 +255,9 @@ func (s *Session) heldAnswer(e *entry, reply []byte) {
 	if e.block && s.block != nil && isNull(reply) {
 		s.block.empty = true
 		return
+	}
+	if e.then != nil {
+		e.then(reply)
 	}
 	s.whole(e, reply)
 }
@@ -301,8 +304,7 @@ func (s *Session) endLine(e *entry) {
 	s.emitTail()
 	s.fold = fold{}
 	switch {
-	case head.kind == kindExec:
-		head.multi.ran()
+	case head.kind == kindExec: // it was answered as it ran
 	case failed && head.class == command.ClassRead:
 		s.sendAgain(head)
 		return

@@ -21,19 +21,12 @@ type multi struct {
 	rules   []int        // of the keys of its commands
 	lines   []queuedLine // what the server has queued
 	answers int          // commands of the application among them
-	effects []func()     // changes of the connection's state when it runs
+	selects bool         // it has a SELECT: what is behind EXEC may run in another database
 }
 
 type queuedLine struct {
 	entry *entry
 	line  rewrite.Line
-}
-
-// ran applies what the transaction changed of the connection.
-func (m *multi) ran() {
-	for _, f := range m.effects {
-		f()
-	}
 }
 
 // queued adds an entry for a command inside the application's MULTI.
@@ -89,7 +82,6 @@ func (s *Session) execHeader(e *entry, b []byte) int {
 	if len(m.lines) == 0 {
 		s.emit(resp.AppendArrayHeader(nil, m.answers), e.mute)
 		s.fold = fold{}
-		m.ran()
 		s.done()
 		return n
 	}
@@ -155,7 +147,7 @@ func (s *Session) exec(raw []byte) {
 		s.sendText(wireDiscard)
 		return
 	}
-	if len(m.effects) > 0 {
+	if m.selects {
 		s.stall()
 		e.after = s.unstall
 	}

@@ -177,11 +177,15 @@ func (s *Session) stateInMulti(c *command.Command, raw []byte, args [][]byte) bo
 	case "quit":
 		s.immediate(raw)
 	case "select":
+		e := s.pass(raw)
 		if db, err := strconv.Atoi(string(args1(args))); err == nil {
-			m.db = db
-			m.effects = append(m.effects, func() { s.db = db })
+			m.db, m.selects = db, true
+			e.then = func(reply []byte) {
+				if isOK(reply) { // only EXEC tells whether the server has the database
+					s.db = db
+				}
+			}
 		}
-		s.pass(raw)
 	case "hello", "auth", "monitor", "client reply", "client tracking",
 		"subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe":
 		s.refuse(-1, ReasonTransaction, "rekey: "+strings.ToUpper(c.Name)+" inside MULTI is not supported; send it before")
