@@ -44,7 +44,9 @@ func (r *run) await(ctx context.Context, why error) error {
 			return err
 		}
 		probe := newLink(r.Client, r.Plan.Databases[0], nil)
+		unhook := context.AfterFunc(ctx, func() { _ = probe.close() })
 		err := probe.client.Exists(ctx, controlKey(r.Plan, r.Kind, r.Rule)).Err()
+		unhook()
 		_ = probe.close() // it was asked once
 		switch {
 		case err == nil:

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,6 +168,99 @@ func TestCancelOnAServerThatHangs(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("the sweep still waits")
+	}
+}
+
+// TestCancelOnAServerThatHangsInTheMiddle: wherever the sweep is just then, it does not wait for an answer that never comes.
+func TestCancelOnAServerThatHangsInTheMiddle(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		// hangs says that the server is to hang, before a send or at a page.
+		hangs     func(sent []byte, page int) bool
+		throttled bool
+		kill      bool // connections are cut at page 2, and the server is asked whether it is ready
+	}{
+		{"at a page", func(_ []byte, page int) bool { return page == 3 }, false, false},
+		{"at a page of a throttled sweep", func(_ []byte, page int) bool { return page == 3 }, true, false},
+		{"while the idle server is measured", func(sent []byte, page int) bool { return page == 0 && sends(sent, "ping") }, true, false},
+		{"while the connection for pages is made", func(sent []byte, page int) bool { return page == 0 && sends(sent, "ping") }, false, false},
+		{"while it is waited for", func(sent []byte, page int) bool { return page >= 2 && sends(sent, "exists") }, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			server := redistest.Start(t)
+			bare := server.Client()
+			seedKeys(t, bare, "thing:", 2000)
+			defer server.Continue()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var pages atomic.Int64
+			var once sync.Once
+			look := func(sent []byte) {
+				if c.hangs(sent, int(pages.Load())) {
+					once.Do(func() { server.Pause(); cancel() })
+				}
+			}
+			o := sweep.Options{
+				Client: interrupted(server, look), Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, Page: 20,
+				Throttled: c.throttled, Patience: time.Minute,
+			}
+			o.OnProgress = func(sweep.Progress) {
+				if pages.Add(1); c.kill && pages.Load() == 2 {
+					do(t, bare, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+				}
+				look(nil)
+			}
+			result := make(chan error, 1)
+			go func() {
+				_, err := sweep.Run(ctx, o)
+				result <- err
+			}()
+			select {
+			case err := <-result:
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("the sweep still waits")
+				server.Continue()
+				<-result
+			}
+		})
+	}
+}
+
+// counted is a connection that says when it was closed.
+type counted struct {
+	net.Conn
+	closed func()
+}
+
+func (c *counted) Close() error {
+	c.closed()
+	return c.Conn.Close()
+}
+
+// TestRefusedProbeLeavesNoConnection open: the process may go on after the sweep.
+func TestRefusedProbeLeavesNoConnection(t *testing.T) {
+	server := redistest.Shared(t)
+	admin := server.Client()
+	seedKeys(t, admin, "thing:", 2000)
+	do(t, admin, "ACL", "SETUSER", "sweeper", "reset", "on", ">pw", "~*", "+@all", "-ping")
+	defer do(t, admin, "ACL", "DELUSER", "sweeper")
+	var open atomic.Int64
+	sweeper := server.Client(func(o *redis.Options) {
+		o.Username, o.Password = "sweeper", "pw"
+		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			open.Add(1)
+			return &counted{conn, sync.OnceFunc(func() { open.Add(-1) })}, err
+		}
+	})
+	o := sweep.Options{Client: sweeper, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, Page: 20, Throttled: true}
+	refused(t, o, "PING", "NOPERM", "rekey plan --acl")
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d connections are open after the sweep", n)
 	}
 }
 

@@ -61,20 +61,22 @@ func newLink(base *redis.Client, database int, admit func(context.Context, *redi
 func (l *link) wire(ctx context.Context) (*wire, error) {
 	l.mu.Lock()
 	w := l.pages
-	l.mu.Unlock()
-	if w != nil {
+	if w != nil || l.closed {
+		l.mu.Unlock()
+		if w == nil {
+			return nil, serverError("PING", net.ErrClosed)
+		}
 		return w, nil
 	}
-	w, err := newWire(ctx, *l.client.Options())
-	if err != nil {
-		return nil, err
+	w = newWire(*l.client.Options())
+	l.pages = w // before it is open: close must reach it on a server that hangs
+	l.mu.Unlock()
+	if err := w.open(ctx); err != nil {
+		l.mu.Lock()
+		l.pages = nil
+		l.mu.Unlock()
+		return nil, errors.Join(err, w.close())
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return nil, errors.Join(serverError("PING", net.ErrClosed), w.close())
-	}
-	l.pages = w
 	return w, nil
 }
 

@@ -48,18 +48,26 @@ type sampler struct {
 	owed     time.Duration
 	owedKeys int
 
-	stop chan struct{}
-	work sync.WaitGroup
+	stop   chan struct{}
+	unhook func() bool // from the sweep's context
+	work   sync.WaitGroup
 }
 
 // newSampler begins with the knobs as they are; idle is measured, where there is enough to do.
-func (r *run) newSampler(ctx context.Context, control *link, keys int64) (*sampler, error) {
+func (r *run) newSampler(ctx context.Context, control *link, keys int64) (_ *sampler, err error) {
 	s := &sampler{
 		link: newLink(r.Client, r.Plan.Databases[0], nil), plan: r.Plan, rule: r.Rule,
 		signals: r.Throttled && keys >= int64(throttledPages*r.Page),
 		base:    Knobs{Rate: &r.Rate, Batch: &r.Page, Nice: &r.Nice, Paused: new(bool)},
 		stop:    make(chan struct{}),
 	}
+	// Whoever stops a sweep on a server that hangs does not wait for what is only measured.
+	s.unhook = context.AfterFunc(ctx, func() { _ = s.link.close() })
+	defer func() {
+		if err != nil {
+			s.end()
+		}
+	}()
 	s.before.copies = r.strategy == phase.Mirror && (r.Kind == Backfill || r.Kind == Reverse)
 	s.pace.batch = r.Page
 	if s.signals {
@@ -83,8 +91,9 @@ func (s *sampler) end() {
 		return
 	}
 	close(s.stop)
+	s.unhook()
+	_ = s.link.close() // it was read from; what it still waits for gets the error
 	s.work.Wait()
-	_ = s.link.close() // it was read from
 }
 
 // turn reads the knobs.

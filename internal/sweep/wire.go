@@ -33,8 +33,8 @@ type wire struct {
 // wireBytes is how much of the answers is received at once, at least.
 const wireBytes = 64 << 10
 
-// newWire opens a connection with the options of a link.
-func newWire(ctx context.Context, o redis.Options) (*wire, error) {
+// newWire makes a wire with the options of a link.
+func newWire(o redis.Options) *wire {
 	w := &wire{timeout: o.ReadTimeout, in: make([]byte, wireBytes)}
 	dial := o.Dialer
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -45,11 +45,16 @@ func newWire(ctx context.Context, o redis.Options) (*wire, error) {
 	o.PoolSize, o.MaxRetries = 1, -1
 	w.client = redis.NewClient(&o)
 	w.pinned = w.client.Conn()
+	return w
+}
+
+// open makes the connection. It may be closed meanwhile.
+func (w *wire) open(ctx context.Context) error {
 	// Any command makes the connection. What the server says to this one does not matter.
 	if err := w.pinned.Ping(ctx).Err(); err != nil && code(err) == "" {
-		return nil, errors.Join(serverError("PING", err), w.close())
+		return serverError("PING", err)
 	}
-	return w, nil
+	return nil
 }
 
 // close may be called while another goroutine waits for an answer, which then gets the error.
