@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"strconv"
@@ -243,7 +244,7 @@ func (a *app) proxyPhases(f proxyFlags, p *plan.Plan) (rekey.Option, error) {
 		if f.flagsFile == "" {
 			return rekey.WithFlags(a.lookup), nil
 		}
-		if _, err := godotenv.Read(f.flagsFile); err != nil {
+		if _, err := readFlags(f.flagsFile); err != nil {
 			return nil, misused("rekey flags --phase dual > "+f.flagsFile, "the flags cannot be read: %w", err)
 		}
 		return rekey.WithFlags(fileLookup(f.flagsFile)), nil
@@ -268,13 +269,38 @@ func (a *app) proxyPhases(f proxyFlags, p *plan.Plan) (rekey.Option, error) {
 // that is none, so that the flags are refused and stay as they were.
 func fileLookup(path string) func(string) (string, bool) {
 	return func(name string) (string, bool) {
-		values, err := godotenv.Read(path)
+		values, err := readFlags(path)
 		if err != nil {
 			return "unreadable", true
 		}
 		value, ok := values[name]
 		return value, ok
 	}
+}
+
+// readFlags reads KEY=VALUE lines and the `unset KEY` of `rekey flags`, one after the other as a shell does.
+func readFlags(path string) (map[string]string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string]string)
+	var lines strings.Builder
+	for line := range strings.Lines(string(data) + "\nunset \n") { // the end, as if something were unset there
+		name, unset := strings.CutPrefix(line, "unset ")
+		if !unset {
+			lines.WriteString(line)
+			continue
+		}
+		some, err := godotenv.Unmarshal(lines.String())
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(values, some)
+		delete(values, strings.TrimSpace(name))
+		lines.Reset()
+	}
+	return values, nil
 }
 
 // checkProxy looks whether the server is there, and says what would be done.

@@ -21,6 +21,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
 )
 
@@ -243,5 +244,28 @@ func TestProxyCheck(t *testing.T) {
 	}
 	if run := runCLI(t, nil, "proxy", "-f", planFile(t, "version: 2")); run.code != exitUsage {
 		t.Errorf("a broken plan: exit code %d", run.code)
+	}
+}
+
+// What `rekey flags` prints for a shell is a flags file, also where it unsets what was set.
+func TestFlagsFile(t *testing.T) {
+	server := redistest.Shared(t)
+	path, file := planFile(t, cliPlan), filepath.Join(t.TempDir(), "flags")
+	for _, set := range flagSets {
+		strategy, _ := set.Strategy()
+		before := ""
+		for _, p := range phase.Of(strategy) {
+			text := mustExit(t, exitDone, runCLI(t, nil, "flags", "--set", set.String(), "--phase", p.String())).stdout
+			for _, text := range []string{text, before + text} {
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				mustExit(t, exitDone, runCLI(t, nil, "proxy", "--check", "--phases", "flags", "--flags-file", file, "-f", path, "--redis", server.URL()))
+				if got, err := phase.FromFlags(set, fileLookup(file)); got != p || err != nil {
+					t.Errorf("%s: got %v, %v from\n%s", p, got, err, text)
+				}
+			}
+			before = text
+		}
 	}
 }
