@@ -252,6 +252,11 @@ func (a *App) close() error {
 		errs = append(errs, a.live.Close())
 	}
 	a.work.Wait()
+	select {
+	case err := <-a.failed:
+		errs = append(errs, err) // of the end itself, or of a part that ended before and whose end nobody asked for
+	default:
+	}
 	if a.sessions != nil {
 		errs = append(errs, a.sessions.Close())
 	}

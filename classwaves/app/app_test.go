@@ -13,6 +13,8 @@ import (
 
 	"github.com/classwaves/rekey"
 	"github.com/classwaves/rekey/classwaves"
+	"github.com/classwaves/rekey/classwaves/analytics"
+	"github.com/classwaves/rekey/classwaves/database"
 	"github.com/classwaves/rekey/classwaves/database/databasetest"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/internal/redistest"
@@ -287,6 +289,36 @@ func TestAPartThatEndsIsTold(t *testing.T) {
 	}
 	if err := a.Close(); err != nil && !errors.Is(err, net.ErrClosed) { // of the listener, which is closed
 		t.Errorf("close: %v", err)
+	}
+}
+
+// TestWhatIsNotStoredAtTheEndIsSaid: the database is away when the server is stopped, so what was counted last
+// is in the cache alone. Nobody reads Failed any more by then.
+func TestWhatIsNotStoredAtTheEndIsSaid(t *testing.T) {
+	a, err := Start(t.Context(), config(t, redistest.Shared(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, now := t.Context(), time.Now()
+	if err := a.AddTeacher(ctx, "ada@example.org", "Ada", "correct horse battery"); err != nil {
+		t.Fatal(err)
+	}
+	ada, _, err := a.database.TeacherByEmail(ctx, "ada@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.database.CreateClassSession(ctx, database.ClassSession{ID: "c", TeacherID: ada.ID, Title: "History", State: database.Active, CreatedAt: now},
+		database.Group{ID: "g", SessionID: "c", Name: "All"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.analytics.Apply(ctx, "c", analytics.Event{Kind: analytics.ParticipantJoined, GroupID: "g"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.database.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err == nil || !strings.Contains(err.Error(), "session analytics: unavailable") {
+		t.Errorf("close: got %v", err)
 	}
 }
 
