@@ -1,6 +1,7 @@
 package intercept_test
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -48,7 +49,9 @@ type scripted struct {
 	t        *testing.T
 	s        *intercept.Session
 	exists   func() string
-	queued   int // commands after MULTI, -1 without
+	info     string // to COMMAND INFO
+	queued   int    // commands after MULTI, -1 without
+	sent     []string
 	toClient string
 }
 
@@ -80,6 +83,7 @@ func (f *scripted) serve(reply string) {
 			if n == 0 || err != nil {
 				f.t.Fatalf("the session sends %q", toServer)
 			}
+			f.sent = append(f.sent, string(bytes.Join(args, []byte(" "))))
 			answer.WriteString(f.answer(strings.ToUpper(string(args[0])), reply))
 			toServer = toServer[n:]
 		}
@@ -105,6 +109,8 @@ func (f *scripted) answer(name, reply string) string {
 		return ":7\r\n"
 	case name == "INFO":
 		return "$49\r\nredis_version:7.0.15\r\nmaxmemory_policy:noeviction\r\n"
+	case name == "COMMAND":
+		return f.info
 	case name == "EXISTS":
 		return f.exists()
 	}

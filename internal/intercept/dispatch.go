@@ -17,6 +17,8 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 		return true // an empty line; the server says nothing to it either
 	}
 	c, ok := command.Lookup(args)
+	said := s.said
+	s.said = nil
 	if s.sharing != nil {
 		switch s.place(c, ok, raw, args) {
 		case elsewhere:
@@ -35,10 +37,12 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 	}
 	if !ok {
 		if c, ok = s.lookup(args); !ok {
-			return s.ask(args)
+			c = said
 		}
 		switch {
-		case c == nil, c == denied && s.current().legacy: // the server says what it thinks of it
+		case c == nil:
+			return s.ask(args)
+		case c == unknown, c == denied && s.current().legacy: // the server says what it thinks of it
 			s.classes[command.ClassNone]++
 			s.pass(raw)
 			return true

@@ -172,23 +172,27 @@ func (s *Session) ask(args [][]byte) bool {
 		switch {
 		case err == nil && v.Type == '*' && len(v.Elems) == 1 && v.Elems[0].Null,
 			err == nil && v.Type == '*' && len(v.Elems) == 0:
-			s.rules.Learned.store(name, nil)
+			s.said = unknown
 		case err == nil && v.Type == '*' && len(v.Elems) == 1:
 			if c, err := command.FromInfo(infoValue(v.Elems[0])); err == nil {
 				s.rules.Learned.store(name, c)
 				return
 			}
-			s.rules.Learned.store(name, denied)
+			s.said = denied
 		default: // not even the server may be asked: nothing is passed in silence
-			s.rules.Learned.store(name, denied)
+			s.said = denied
 		}
 	})
 	s.send([]byte("COMMAND"), []byte("INFO"), []byte(name))
 	return false
 }
 
-// denied stands for a command of which the server says nothing to this user.
-var denied = new(command.Command)
+// These stand for what the server does not describe. They hold for the call about which it was asked and are not
+// remembered: a module may be loaded, a newer server may take over, another user may be told.
+var (
+	unknown = new(command.Command) // to the server as well
+	denied  = new(command.Command) // it says nothing of it, now or to this user
+)
 
 // askKeys asks the server for the keys of one call, where its own description of the
 // command does not tell them; the call waits.

@@ -6,14 +6,13 @@ import (
 	"github.com/classwaves/rekey/internal/command"
 )
 
-// Learned remembers commands that the server was asked for. The zero value is empty.
+// Learned remembers commands that a server has described. The zero value is empty.
 type Learned struct {
 	mu   sync.RWMutex
 	byID map[string]*command.Command
 }
 
-// lookup finds a command by its lower-case name. ok with a nil command means that the
-// server does not know it either.
+// lookup finds a command by its lower-case name.
 func (l *Learned) lookup(name string) (c *command.Command, ok bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

@@ -85,7 +85,7 @@ func (s *Session) retry() {
 	if !ok {
 		c, ok = s.lookup(args)
 	}
-	if !ok || c == nil || !s.resolve(c, args) {
+	if !ok || !s.resolve(c, args) {
 		s.retried(resp.AppendError(nil, string(r.refusal)))
 		return
 	}

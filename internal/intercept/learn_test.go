@@ -1,0 +1,89 @@
+package intercept_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/classwaves/rekey/internal/intercept"
+	"github.com/classwaves/rekey/internal/resp"
+	"github.com/classwaves/rekey/phase"
+)
+
+// described is what a server says of a write with one key in front.
+const described = "*1\r\n*6\r\n$6\r\nx.set2\r\n:3\r\n*2\r\n+write\r\n+denyoom\r\n:1\r\n:1\r\n:1\r\n"
+
+// TestWhatTheServerDoesNotDescribeIsAskedAgain: that a server does not know a command, or does not say what it
+// does, holds for the one call about which it was asked. A module may be loaded by the next, or another user may be
+// told; and a description holds for everybody.
+func TestWhatTheServerDoesNotDescribeIsAskedAgain(t *testing.T) {
+	const refused = "is not known"
+	for _, first := range []struct{ name, info, want string }{
+		{"unknown", "*1\r\n*-1\r\n", "-ERR unknown command\r\n"},
+		{"no list", "*0\r\n", "-ERR unknown command\r\n"},
+		{"busy", "-BUSY Redis is busy running a script\r\n", refused},
+		{"no right", "-NOPERM this user has no permissions\r\n", refused},
+	} {
+		rules := testRules(t)
+		setPhases(rules, phase.Dual, phase.Dual)
+		ask := func(s *intercept.Session, info string) (sent []string, got string) {
+			t.Helper()
+			server := &scripted{t: t, s: s, info: info}
+			server.client("X.SET2 a:1 v", "-ERR unknown command\r\n")
+			return server.sent, server.toClient
+		}
+		one, other := intercept.NewSession(rules, time.Now), intercept.NewSession(rules, time.Now)
+		for range 2 {
+			sent, got := ask(one, first.info)
+			if !strings.Contains(got, first.want) {
+				t.Errorf("%s: got %q, want %q", first.name, got, first.want)
+			}
+			if n := count(sent, "COMMAND"); n != 1 {
+				t.Errorf("%s: the server was asked %d times for one call", first.name, n)
+			}
+			if passed := slices.Contains(sent, "X.SET2 a:1 v"); passed == (first.want == refused) {
+				t.Errorf("%s: sent %q", first.name, sent)
+			}
+		}
+		for i, s := range []*intercept.Session{other, one, other} {
+			sent, _ := ask(s, described)
+			if !slices.Contains(sent, "X.SET2 cw:test:a:1 v") {
+				t.Errorf("described after %s: sent %q, want the target name among it", first.name, sent)
+			}
+			if n, want := count(sent, "COMMAND"), max(0, 1-i); n != want {
+				t.Errorf("described after %s: the server was asked %d times in call %d, want %d", first.name, n, i, want)
+			}
+		}
+	}
+}
+
+// count is how many commands of a name there are.
+func count(sent []string, name string) (n int) {
+	for _, line := range sent {
+		if strings.HasPrefix(line, name+" ") {
+			n++
+		}
+	}
+	return n
+}
+
+// TestUnknownCommandsInAPipeline: each is asked for by itself, and what the server said of one is not taken for
+// another.
+func TestUnknownCommandsInAPipeline(t *testing.T) {
+	rules := testRules(t)
+	setPhases(rules, phase.Dual, phase.Dual)
+	server := &scripted{t: t, s: intercept.NewSession(rules, time.Now), info: "*1\r\n*-1\r\n", queued: -1}
+	var all []byte
+	for _, name := range []string{"X.ONE", "PING", "X.TWO"} {
+		all = resp.AppendCommand(all, []byte(name), []byte("a:1"))
+	}
+	if err := server.s.Client(all); err != nil {
+		t.Fatal(err)
+	}
+	server.serve("+OK\r\n")
+	want := []string{"COMMAND INFO x.one", "X.ONE a:1", "PING a:1", "COMMAND INFO x.two", "X.TWO a:1"}
+	if got := server.sent[len(server.sent)-len(want):]; !slices.Equal(got, want) {
+		t.Errorf("sent %q, want %q", got, want)
+	}
+}
