@@ -27,16 +27,15 @@ func (e *LockedError) Error() string {
 
 // FencedError says that another controller has taken over. Nothing was written since.
 type FencedError struct {
-	Holder Holder // who holds the lock now; no Owner: nobody
+	Holder Holder // who holds the lock now; no Owner: nobody, for that one has given it up
 }
 
 func (e *FencedError) Error() string {
-	who := e.Holder.Owner
-	if who == "" {
-		who = "nobody"
+	if e.Holder.Owner == "" {
+		return "rekey: this controller was overtaken by one that has ended: nobody holds the lock now; look with rekey status"
 	}
 	return fmt.Sprintf("rekey: this controller was overtaken: %s holds the lock now, since %s; look with rekey status",
-		who, e.Holder.Since.UTC().Format(time.RFC3339))
+		e.Holder.Owner, e.Holder.Since.UTC().Format(time.RFC3339))
 }
 
 // Held is a rule that stays where it is.

@@ -191,16 +191,22 @@ func (l *lock) run(ctx context.Context, write string, script *redis.Script, on r
 	if err != nil {
 		return 0, "", err
 	}
+	if holder.Owner == "" { // the generation tells whether somebody has had it since
+		holder.Gen, err = l.store.Client().Get(ctx, l.store.Keys().Gen()).Int64()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return 0, "", fmt.Errorf("rekey: read the generation of the lock: %w", err)
+		}
+	}
 	return 0, "", l.meet(holder)
 }
 
-// meet notes that the lock is somebody else's.
+// meet notes that the lock is somebody else's, or that somebody had it who has given it up.
 func (l *lock) meet(holder Holder) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.lost == nil {
 		l.lost = &FencedError{holder}
-		if holder.Owner == "" || holder.Gen < l.holder.Gen {
+		if holder.Gen < l.holder.Gen || holder.Owner == "" && holder.Gen == l.holder.Gen {
 			l.lost = fmt.Errorf("%w: the lock's record is gone or older than this controller's", fleet.ErrRestore)
 		}
 	}

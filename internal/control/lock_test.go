@@ -76,6 +76,33 @@ func TestOvertakenWhileWaiting(t *testing.T) {
 	}
 }
 
+// One that was overtaken by a controller which has finished since is told so: nobody holds the lock, and the
+// records are as that one has left them. A lock that is gone without a later holder is lost.
+func TestOvertakenByOneThatHasFinished(t *testing.T) {
+	w := newWorld(t, testPlan)
+	w.join("a")
+	first := w.open(w.asOwner("anna", false))
+	if err := w.open(w.asOwner("bert", true)).Close(); err != nil {
+		t.Fatal(err)
+	}
+	var fenced *control.FencedError
+	err := first.Run(t.Context(), nil, 0)
+	if !errors.As(err, &fenced) || fenced.Holder.Owner != "" || errors.Is(err, fleet.ErrRestore) {
+		t.Errorf("got %v, want that it was overtaken", err)
+	}
+	wantWords(t, err, "overtaken", "nobody holds the lock", "rekey status")
+	if strings.Contains(err.Error(), "since") {
+		t.Errorf("the error %q tells a time, and nobody holds the lock", err)
+	}
+	third := w.open(w.asOwner("cleo", false))
+	if err := w.client.Del(t.Context(), w.store.Keys().Lock()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Run(t.Context(), nil, 0); !errors.Is(err, fleet.ErrRestore) {
+		t.Errorf("without the lock's record: got %v, want that the records are lost", err)
+	}
+}
+
 // A write that was decided on before a take-over arrives after it.
 func TestLateWriteIsRejected(t *testing.T) {
 	w := newWorld(t, testPlan)
