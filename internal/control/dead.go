@@ -20,9 +20,6 @@ import (
 func (c *Controller) bury(ctx context.Context, s *snapshot) (bool, error) {
 	c.burying.Lock()
 	defer c.burying.Unlock()
-	if err := c.condemnLate(ctx); err != nil {
-		return false, err
-	}
 	keys, some := c.store.Keys(), s.unburied > 0
 	for i := range s.instances {
 		one := &s.instances[i]
@@ -119,15 +116,11 @@ func (c *Controller) resolveForgotten(ctx context.Context) error {
 }
 
 // condemn has connections of a sweep closed that did not come to its end: what it sent last may be on its way.
-// Until that is written down no step is made.
+// Until that is written down no step is made: where it fails, the next one that is settled begins with it.
 func (c *Controller) condemn(ctx context.Context, members []string) error {
 	c.burying.Lock()
 	defer c.burying.Unlock()
 	c.late = append(c.late, members...)
-	return c.condemnLate(ctx)
-}
-
-func (c *Controller) condemnLate(ctx context.Context) error {
 	if len(c.late) == 0 {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/classwaves/rekey/internal/control"
 	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/internal/sweep"
 	"github.com/classwaves/rekey/phase"
 )
 
@@ -217,5 +219,41 @@ func TestNoStepWhileSomethingIsUnburied(t *testing.T) {
 	}
 	if got := w.phase("sessions"); got != phase.Legacy {
 		t.Errorf("got %v, want legacy", got)
+	}
+}
+
+// The connections of a sweep that broke are closed before the next step, also where they could not be written down
+// when it broke.
+func TestABrokenSweepIsClosedBeforeTheNextStep(t *testing.T) {
+	w := newWorld(t, testPlan)
+	w.fill(2000)
+	w.join("a")
+	w.run(phase.Dual, "sessions")
+	var away atomic.Bool
+	sweeps := w.store.Keys().Conns("@control")
+	o := w.options()
+	o.Before(func(write string) error {
+		switch {
+		case write == "condemn" && away.Load():
+			return errors.New("the server is away")
+		case write == "target" && w.client.SCard(context.Background(), sweeps).Val() > 0:
+			t.Error("a step was made while connections of the broken sweep were not closed")
+		}
+		return nil
+	})
+	c := w.open(o)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	away.Store(true)
+	_, err := c.Sweep(ctx, sweep.Options{Rule: "sessions", Kind: sweep.Backfill, Execute: true, OnProgress: func(sweep.Progress) { stop() }})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("the sweep: got %v, want that it was interrupted", err)
+	}
+	if w.client.SCard(t.Context(), sweeps).Val() == 0 {
+		t.Fatal("the sweep has no connections: the test shows nothing")
+	}
+	away.Store(false)
+	if err := c.Run(t.Context(), []string{"sessions"}, phase.Settled); err != nil {
+		t.Fatal(err)
 	}
 }

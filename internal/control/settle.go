@@ -24,6 +24,9 @@ const (
 // it buries the dead and makes the first record. Its error is a [blockedError] for what does not go away.
 func (c *Controller) settle(ctx context.Context, rule int, how settling) (*snapshot, error) {
 	name, hash := c.plan.Rules[rule].Name, c.plan.Hash(rule)
+	if err := c.condemn(ctx, nil); err != nil { // what a sweep has left that broke
+		return nil, err
+	}
 	until := time.Now().Add(c.Patience)
 	told := ""
 	for notBefore := time.Now(); ; notBefore = time.Now().Add(-c.Poll / 2) {
