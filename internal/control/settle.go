@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // settling says what is waited for.
@@ -93,7 +91,7 @@ func (c *Controller) found(ctx context.Context, rule int) error {
 	name := c.plan.Rules[rule].Name
 	target := c.plan.Names().Pair(rule).Target()
 	for _, database := range c.plan.Databases {
-		some, err := c.anyName(ctx, database, target.Glob(), target.Match)
+		some, err := c.store.AnyName(ctx, database, target.Glob(), target.Match)
 		if err != nil {
 			return err
 		}
@@ -103,26 +101,6 @@ func (c *Controller) found(ctx context.Context, rule int) error {
 	}
 	_, err := c.store.Found(ctx, rand.Text(), map[string]string{name: c.plan.Hash(rule)}, c.Owner)
 	return err
-}
-
-// anyName says whether a database has a name of a template.
-func (c *Controller) anyName(ctx context.Context, database int, glob []byte, match func([]byte) bool) (bool, error) {
-	o := *c.client.Options()
-	o.DB = database
-	client := redis.NewClient(&o)
-	defer func() { _ = client.Close() }() // it was read from
-	for cursor := uint64(0); ; {
-		names, next, err := client.Scan(ctx, cursor, string(glob), 1000).Result()
-		if err != nil {
-			return false, fmt.Errorf("rekey: look for target names: %w", err)
-		}
-		if slices.ContainsFunc(names, func(n string) bool { return match([]byte(n)) }) {
-			return true, nil
-		}
-		if cursor = next; cursor == 0 {
-			return false, nil
-		}
-	}
 }
 
 // noteReached writes down that all instances were seen to have reached a rule's target, if that is not

@@ -146,7 +146,7 @@ func pause(ctx context.Context, d time.Duration) error {
 func (a *Agent) neverMoved(ctx context.Context, rule int) error {
 	target := a.Plan.Names().Pair(rule).Target()
 	for _, db := range a.Plan.Databases {
-		found, err := a.anyName(ctx, db, target.Glob(), target.Match)
+		found, err := a.store.AnyName(ctx, db, target.Glob(), target.Match)
 		if err != nil {
 			return err
 		}
@@ -155,30 +155,4 @@ func (a *Agent) neverMoved(ctx context.Context, rule int) error {
 		}
 	}
 	return nil
-}
-
-func (a *Agent) anyName(ctx context.Context, db int, glob []byte, match func([]byte) bool) (bool, error) {
-	client := a.store.client
-	if db != a.Plan.Databases[0] {
-		o, err := Options(a.Plan.Server)
-		if err != nil {
-			return false, err
-		}
-		client = Client(o, db)
-		defer func() { _ = client.Close() }() // it was read from
-	}
-	const page = 1000
-	for cursor := uint64(0); ; {
-		names, next, err := client.Scan(ctx, cursor, string(glob), page).Result()
-		if err != nil {
-			return false, fmt.Errorf("rekey: look for target names: %w", err)
-		}
-		if slices.ContainsFunc(names, func(name string) bool { return match([]byte(name)) }) {
-			return true, nil
-		}
-		if next == 0 {
-			return false, nil
-		}
-		cursor = next
-	}
 }

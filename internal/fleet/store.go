@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -231,6 +232,27 @@ func (s *Store) Targets(ctx context.Context) (map[string]Target, error) {
 		}
 	}
 	return targets, nil
+}
+
+// AnyName says whether a database has a name of a template.
+func (s *Store) AnyName(ctx context.Context, database int, glob []byte, match func([]byte) bool) (bool, error) {
+	o := *s.client.Options()
+	o.DB = database
+	client := redis.NewClient(&o)
+	defer func() { _ = client.Close() }() // it was read from
+	const page = 1000
+	for cursor := uint64(0); ; {
+		names, next, err := client.Scan(ctx, cursor, string(glob), page).Result()
+		if err != nil {
+			return false, fmt.Errorf("rekey: look for target names: %w", err)
+		}
+		if slices.ContainsFunc(names, func(name string) bool { return match([]byte(name)) }) {
+			return true, nil
+		}
+		if cursor = next; cursor == 0 {
+			return false, nil
+		}
+	}
 }
 
 // Instances reads all instances, and the server's clock in microseconds at that moment.
