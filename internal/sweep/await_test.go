@@ -94,6 +94,77 @@ func TestBrokenConnectionIsClosedOnTheServer(t *testing.T) {
 	}
 }
 
+// TestFullServerIsWaitedFor: purge is what frees a full server, without a record. A cut connection does not end it, and it is not
+// taken for one whose record somebody removed.
+func TestFullServerIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	const keys, page = 2000, 20
+	for _, c := range []struct {
+		name   string
+		limits [3]string // maxmemory at the beginning, from page 3 on, and from page 20 on, when connections are cut too
+		holds  bool
+	}{
+		{"full throughout", [3]string{"1mb", "1mb", "1mb"}, false},
+		{"full since the first cut", [3]string{"0", "1mb", "1mb"}, false},
+		{"full until the first cut", [3]string{"1mb", "0", "0"}, true},
+		{"full until the second cut", [3]string{"1mb", "1mb", "0"}, true},
+		{"full between", [3]string{"0", "1mb", "0"}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			client := redistest.Start(t, redistest.WithConfig("maxmemory-policy noeviction")).Client()
+			seedKeys(t, client, target("thing:"), keys)
+			do(t, client, "SET", "somebody", strings.Repeat("x", 2<<20))
+			do(t, client, "CONFIG", "SET", "maxmemory", c.limits[0])
+			pages := 0
+			r := run(t, sweep.Options{
+				Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Purge, Phase: phase.Guard, Execute: true, Page: page,
+				Patience: time.Minute,
+				OnProgress: func(p sweep.Progress) {
+					if strings.HasPrefix(p.Reason, "waits for the server") {
+						return
+					}
+					if pages++; pages == 3 || pages == 20 {
+						do(t, client, "CONFIG", "SET", "maxmemory", c.limits[1+pages/20])
+						do(t, client, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+					}
+				},
+			})
+			if c.holds {
+				mustHold(t, r, phase.NoTarget)
+			} else if mustNotHold(t, r, phase.NoTarget, "the server was full"); r.Stored || r.Changed < keys-4*page {
+				t.Errorf("stored %v, %d of %d removed: at most two pages at each cut may have lost their answers", r.Stored, r.Changed, keys)
+			}
+			if left := len(client.Keys(t.Context(), target("thing:*")).Val()); left > 0 {
+				t.Errorf("%d targets are left", left)
+			}
+		})
+	}
+}
+
+// TestRestartWithoutTheRecord: where the server keeps no data, nobody has taken the sweep over, and it says so.
+func TestRestartWithoutTheRecord(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := server.Client()
+	seedKeys(t, client, "thing:", 2000)
+	pages, restarted := 0, false
+	_, err := sweep.Run(t.Context(), sweep.Options{
+		Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, Page: 50, Patience: time.Minute,
+		OnProgress: func(p sweep.Progress) {
+			switch pages++; {
+			case pages == 10:
+				server.Kill()
+			case !restarted && strings.HasPrefix(p.Reason, "waits for the server"):
+				restarted = true
+				server.Restart()
+			}
+		},
+	})
+	if !restarted || err == nil || !strings.Contains(err.Error(), "the server was restarted, or is another one, and has not kept the sweep's record") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestRightLostInTheMiddle ends the sweep with what to do, and it goes on when the right is back.
 func TestRightLostInTheMiddle(t *testing.T) {
 	server := redistest.Shared(t)

@@ -30,8 +30,8 @@ func (r *run) begin(ctx context.Context, l *link) error {
 	}
 	r.lease.link = l
 	far := r.at
-	before, err := r.lease.take(ctx, server.runID, r.attempt > 1, r.Mark != "", func(was *checkpoint, now time.Time) *checkpoint {
-		if was != nil && r.attempt > 1 {
+	before, err := r.lease.take(ctx, server.runID, r.leased, r.Mark != "", func(was *checkpoint, now time.Time) *checkpoint {
+		if was != nil && r.leased {
 			far.Saved, was = was.Saved, &far // it may be ahead of what was written down
 		}
 		next := r.resume(was, under, others, now)
@@ -43,7 +43,7 @@ func (r *run) begin(ctx context.Context, l *link) error {
 		held.Kind, held.Rule = r.Kind, r.Rule
 		return err
 	case code(err) == "OOM" && (r.Kind == Purge || r.Kind == Cleanup):
-		r.lease = nil
+		r.lease, r.leased = nil, false
 		if err := l.client.Del(ctx, controlKey(r.Plan, r.Kind, r.Rule)).Err(); err != nil {
 			return serverError("DEL", err)
 		}
@@ -51,9 +51,17 @@ func (r *run) begin(ctx context.Context, l *link) error {
 		if err != nil {
 			return serverError("TIME", err)
 		}
-		r.at = checkpoint{Under: under, Started: now}
+		var was *checkpoint // of an attempt before, which this one goes on from: it proves nothing either way
+		if r.attempt > 1 {
+			far.Saved, was = now, &far
+		}
+		r.resume(was, under, others, now)
+	case errors.Is(err, errFenced) && server.runID != r.result.Verdict.RunID:
+		return errForgotten
 	case err != nil:
 		return err
+	default:
+		r.leased = true
 	}
 	r.result.Counts, r.result.Problems, r.strays = r.at.Counts, r.at.tally.clone().Problems, r.at.Strays
 	if r.result.Problems == nil {

@@ -29,6 +29,10 @@ const (
 var errFenced = errors.New("rekey: the sweep's record was removed by a step, or another sweep of the kind has taken over; " +
 	"start it again when nobody else does")
 
+// errForgotten is a sweep whose record was gone after a restart, or a failover. A step may have removed it just the same.
+var errForgotten = errors.New("rekey: the server was restarted, or is another one, and has not kept the sweep's record; " +
+	"see with rekey status whether it has kept the fleet's, then start the sweep again")
+
 // lease is the right to be the only sweep of a kind over a rule, and the keeper of the sweep's checkpoint. Both are in one
 // record, which nobody writes who is not in it: a sweep that lost its lease, because its host hung or its network was cut,
 // stores neither checkpoint nor verdict however late it wakes. It sends no page either: it looks at its own clock before each

@@ -27,6 +27,7 @@ type run struct {
 
 	token   string // in the record, over all attempts
 	attempt int    // from 1
+	leased  bool   // the attempt before had the lease: this one is fenced off where it is another's
 	lease   *lease // nil: the server is full and keeps no record
 	sampler *sampler
 	at      checkpoint
