@@ -378,7 +378,8 @@ func (s *seat) Backlog() (b intercept.Backlog) {
 	return b
 }
 
-// AwaitRoom waits until full says no, or there is nothing to wait for any more.
+// AwaitRoom waits until full says no, or there is nothing to wait for any more. It looks again when replies to the
+// client come, so what others have on its link holds it only while replies are to come.
 func (s *seat) AwaitRoom(full func(intercept.Backlog) bool) error {
 	for {
 		if own := s.own.Load(); own != nil {
@@ -388,7 +389,11 @@ func (s *seat) AwaitRoom(full func(intercept.Backlog) bool) error {
 		seen := s.turns
 		err := s.err
 		s.mu.Unlock()
-		if err != nil || !full(s.Backlog()) {
+		b := s.Backlog()
+		if b.Commands == 0 {
+			b.ToServer = 0
+		}
+		if err != nil || !full(b) {
 			return err
 		}
 		s.mu.Lock()

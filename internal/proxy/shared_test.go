@@ -217,6 +217,42 @@ func TestSlowNeighbour(t *testing.T) {
 	}
 }
 
+// TestSharedBehindAFullServer: clients that wait because the server takes nothing of their shared connection go on when it
+// does again, also those of which nothing is under way any more.
+func TestSharedBehindAFullServer(t *testing.T) {
+	const clients, sets, size = 40, 10, 300_000
+	server := redistest.Start(t)
+	r := start(t, server, proxy.Limits{})
+	server.Pause()
+	done := make(chan error, clients)
+	for i := range clients {
+		conn := r.raw()
+		set := fmt.Sprintf("*3\r\n$3\r\nSET\r\n$%d\r\nnone:%d\r\n$%d\r\n%s\r\n", len(fmt.Sprint("none:", i)), i, size, strings.Repeat("v", size))
+		go func() {
+			var err error
+			for range sets {
+				if _, err = io.WriteString(conn, set); err != nil {
+					break
+				}
+				if _, err = io.ReadFull(conn, make([]byte, len("+OK\r\n"))); err != nil {
+					break
+				}
+			}
+			done <- err
+		}()
+	}
+	waitFor(t, func() bool { return r.metric("rekey_proxy_bytes_total", "request") > clients*size })
+	server.Continue()
+	for range clients {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := r.metric("rekey_proxy_ended_total", "slow"); n != 0 {
+		t.Errorf("%v clients were slow", n)
+	}
+}
+
 // TestSharedTurnsOwn: a client whose replies grow faster than it takes them gets a connection of its own, and all
 // of them.
 func TestSharedTurnsOwn(t *testing.T) {
