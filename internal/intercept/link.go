@@ -140,20 +140,29 @@ func (l *Link) SetSink(s *Session, sink Sink) {
 	s.SetSink(sink)
 }
 
-// Backlog tells what is held for the client of a session.
+// OnItsWay is the backlog of a session that goes from one place to another.
+var OnItsWay = Backlog{Halted: true, Commands: 1, Unread: 1}
+
+// Backlog tells what is held for the client of a session. One that has left the link is on its way.
 func (l *Link) Backlog(s *Session) Backlog {
 	l.conn.mu.Lock()
 	defer l.conn.mu.Unlock()
+	if _, here := l.seats[s]; !here {
+		return OnItsWay
+	}
 	b := s.Backlog()
 	b.ToServer = len(l.conn.queued)
 	return b
 }
 
-// Classes is how many commands of each class the client of a session has sent.
-func (l *Link) Classes(s *Session) [classes]uint64 {
+// Classes is how many commands of each class the client of a session has sent, while that sits here.
+func (l *Link) Classes(s *Session) (n [classes]uint64, here bool) {
 	l.conn.mu.Lock()
 	defer l.conn.mu.Unlock()
-	return s.classes
+	if _, here = l.seats[s]; here {
+		n = s.classes
+	}
+	return n, here
 }
 
 // Client gives a session bytes of its client.

@@ -300,6 +300,42 @@ func TestLinkTakenBehindOneThatHasGone(t *testing.T) {
 	}
 }
 
+// TestLinkLooksAtItsOwn: under a link's lock nobody looks at a session that has left it: it is another place's.
+func TestLinkLooksAtItsOwn(t *testing.T) {
+	w, m := newWire(t, testRules(t)), join(t)
+	get := []byte("*2\r\n$3\r\nGET\r\n$6\r\nnone:a\r\n")
+	w.say(m, false, get)
+	w.flow(t)
+	if b := w.link.Backlog(m.s); b.Halted || b.Commands != 0 || b.Unread != 0 {
+		t.Errorf("on the link: %+v", b)
+	}
+	w.link.Detach(m.s)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for open := true; open; {
+			select {
+			case <-stop:
+				open = false
+			default:
+			}
+			if b := w.link.Backlog(m.s); !b.Halted || b.Commands != 1 || b.Unread != 1 {
+				t.Errorf("elsewhere: %+v", b)
+				return
+			}
+			if n, here := w.link.Classes(m.s); here {
+				t.Errorf("elsewhere: %v", n)
+				return
+			}
+		}
+	}()
+	if err := m.s.Client(get); err != nil {
+		t.Error(err)
+	}
+	close(stop)
+	<-stopped
+}
+
 // flow has the server answer all that is under way.
 func (w *wire) flow(t *testing.T) {
 	t.Helper()

@@ -247,6 +247,7 @@ func (l *loop) OnClose(gc gnet.Conn, err error) gnet.Action {
 // over forgets a client that has gone.
 func (l *loop) over(cl *looped) {
 	if cl.link != nil {
+		cl.Classes() // for the last time
 		cl.link.Leave(cl.session)
 	}
 	l.p.work.Go(func() {

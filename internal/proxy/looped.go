@@ -32,6 +32,7 @@ type looped struct {
 
 	on     atomic.Pointer[link] // the same as link
 	unread atomic.Int64         // of the session's, when it was looked at last
+	tally  tally
 
 	mu  sync.Mutex
 	err error // of the session or the link
@@ -59,6 +60,7 @@ func (cl *looped) closes(err error) {
 	s.session, s.link = cl.session, cl.link
 	s.on.Store(cl.link)
 	s.out = cl.rest
+	s.tally.seen(cl.Classes())
 	if cl.link != nil {
 		cl.link.SetSink(cl.session, s)
 	} else {
@@ -234,9 +236,9 @@ func (cl *looped) Backlog() (b intercept.Backlog) {
 // Classes implements [upstream].
 func (cl *looped) Classes() (n [classes]uint64) {
 	if lk := cl.on.Load(); lk != nil {
-		n = lk.Classes(cl.session)
+		n, _ = lk.Classes(cl.session)
 	}
-	return n
+	return cl.tally.seen(n)
 }
 
 // Server implements [upstream].

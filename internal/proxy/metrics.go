@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -68,6 +69,23 @@ func (m *metrics) left(c *client) {
 			m.commands[class].Add(n)
 		}
 	}
+}
+
+// tally is how many commands of each class a client has sent, as was seen last: nobody may look at its session while that
+// goes from one place to another.
+type tally struct {
+	mu sync.Mutex
+	n  [classes]uint64
+}
+
+// seen notes counts, of which some may be older than others, and gives the newest.
+func (t *tally) seen(n [classes]uint64) [classes]uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for class := range n {
+		t.n[class] = max(t.n[class], n[class])
+	}
+	return t.n
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {

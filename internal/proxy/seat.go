@@ -35,7 +35,7 @@ type seat struct {
 	memory int64  // of out, as it was counted last
 	err    error
 	closed bool
-	counts [classes]uint64      // of Classes, as they were seen last
+	tally  tally
 	on     atomic.Pointer[link] // the same as link, for who only looks
 }
 
@@ -329,6 +329,7 @@ func (s *seat) Close() error {
 		return own.Close()
 	}
 	if s.link != nil {
+		s.Classes() // for the last time
 		s.link.Leave(s.session)
 	}
 	return nil
@@ -370,7 +371,7 @@ func (s *seat) Backlog() (b intercept.Backlog) {
 		}
 		s.moving.Unlock()
 	} else {
-		b.Halted, b.Commands, b.Unread = true, 1, 1 // on its way to another place
+		b = intercept.OnItsWay
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -409,21 +410,15 @@ func (s *seat) Classes() (n [classes]uint64) {
 	if own := s.own.Load(); own != nil {
 		return own.Classes()
 	}
-	s.mu.Lock()
-	n = s.counts
-	s.mu.Unlock()
 	if l := s.on.Load(); l != nil {
-		n = l.Classes(s.session)
+		n, _ = l.Classes(s.session)
 	} else if s.moving.TryLock() {
 		if s.own.Load() == nil && s.link == nil {
 			n = s.session.Classes()
 		}
 		s.moving.Unlock()
 	}
-	s.mu.Lock()
-	s.counts = n
-	s.mu.Unlock()
-	return n
+	return s.tally.seen(n)
 }
 
 // Server names the server of the client's connection.

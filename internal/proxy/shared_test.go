@@ -253,6 +253,47 @@ func TestSharedBehindAFullServer(t *testing.T) {
 	}
 }
 
+// TestSharedIsCounted: who counts a client's commands reads its session where it sits, also while it goes from one place
+// to another, and never counts fewer than before.
+func TestSharedIsCounted(t *testing.T) {
+	r := start(t, redistest.Shared(t), proxy.Limits{})
+	const clients = 100
+	done := make(chan error, clients)
+	conns := make([]io.ReadWriter, clients)
+	for i := range conns {
+		conns[i] = r.raw()
+	}
+	go func() {
+		defer close(done)
+		for _, conn := range conns {
+			if _, err := io.WriteString(conn, "GET none:1\r\nGET none:1\r\nMULTI\r\nQUIT\r\n"); err != nil {
+				done <- err
+			}
+			if got, err := io.ReadAll(conn); string(got) != "$-1\r\n$-1\r\n+OK\r\n+OK\r\n" {
+				done <- fmt.Errorf("%q, %w", got, err)
+			}
+		}
+	}()
+	seen := 0.0
+	for open := true; open || r.Clients() > 0; {
+		select {
+		case err, more := <-done:
+			if open = more; err != nil {
+				t.Error(err)
+			}
+		default:
+		}
+		n := r.metric("rekey_proxy_commands_total", "read")
+		if n < seen {
+			t.Errorf("%v commands after %v", n, seen)
+		}
+		seen = n
+	}
+	if n := r.metric("rekey_proxy_commands_total", "read"); n != 2*clients {
+		t.Errorf("%v commands, want %d", n, 2*clients)
+	}
+}
+
 // TestSharedTurnsOwn: a client whose replies grow faster than it takes them gets a connection of its own, and all
 // of them.
 func TestSharedTurnsOwn(t *testing.T) {
