@@ -113,7 +113,7 @@ func (a *App) openStores(ctx context.Context) (err error) {
 func (a *App) openServices() (*httpapi.API, error) {
 	log, stats := a.c.Logger, a.migration.Stats
 	addr := ratelimit.ClientAddr(a.c.TrustedProxies)
-	tokens, err := csrf.New(csrf.Config{Redis: a.redis})
+	tokens, err := csrf.New(csrf.Config{Redis: a.redis, Logger: log})
 	if err != nil {
 		return nil, err
 	}

@@ -211,7 +211,7 @@ func (t *Tokens) Forget(ctx context.Context, sessionID string) error {
 	})
 }
 
-// do runs one step on Redis and tells of outages.
+// do runs one step on Redis, counts those that fail and tells of outages.
 func (t *Tokens) do(ctx context.Context, op string, step func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
@@ -222,6 +222,7 @@ func (t *Tokens) do(ctx context.Context, op string, step func(context.Context) e
 			t.cfg.Logger.Info("CSRF tokens are to be had again")
 		}
 	case !errors.Is(err, context.Canceled): // the caller went away
+		t.metrics.failures.Inc()
 		if !t.out.Swap(true) {
 			t.cfg.Logger.Warn("CSRF tokens are unavailable, unsafe requests are refused", "error", err)
 		}

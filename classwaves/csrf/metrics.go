@@ -2,7 +2,10 @@ package csrf
 
 import "github.com/prometheus/client_golang/prometheus"
 
-type metrics struct{ checks *prometheus.CounterVec }
+type metrics struct {
+	checks   *prometheus.CounterVec
+	failures prometheus.Counter
+}
 
 func newMetrics() *metrics {
 	checks := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -12,7 +15,10 @@ func newMetrics() *metrics {
 	for _, result := range []string{"ok", "previous", "invalid", "missing", "unavailable", "unchecked"} {
 		checks.WithLabelValues(result) // shown from the start, as zero
 	}
-	return &metrics{checks: checks}
+	return &metrics{checks: checks, failures: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "classwaves_csrf_redis_failures_total",
+		Help: "Tokens that Redis did not give, compare or remove.",
+	})}
 }
 
 func (m *metrics) count(result string) { m.checks.WithLabelValues(result).Inc() }
@@ -29,9 +35,15 @@ func (m *metrics) checked(isNow, isBefore bool) {
 }
 
 // Describe implements prometheus.Collector.
-func (t *Tokens) Describe(out chan<- *prometheus.Desc) { t.metrics.checks.Describe(out) }
+func (t *Tokens) Describe(out chan<- *prometheus.Desc) {
+	t.metrics.checks.Describe(out)
+	t.metrics.failures.Describe(out)
+}
 
 // Collect implements prometheus.Collector.
-func (t *Tokens) Collect(out chan<- prometheus.Metric) { t.metrics.checks.Collect(out) }
+func (t *Tokens) Collect(out chan<- prometheus.Metric) {
+	t.metrics.checks.Collect(out)
+	t.metrics.failures.Collect(out)
+}
 
 var _ prometheus.Collector = (*Tokens)(nil)

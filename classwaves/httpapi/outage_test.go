@@ -2,6 +2,8 @@ package httpapi_test
 
 import (
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +48,33 @@ func TestRedisGoesAndComesBack(t *testing.T) {
 		t.Errorf("after the pause the detail says %s", seen.State)
 	}
 	late.want(http.StatusOK, "GET", "/api/v1/me", nil)
+}
+
+// TestAnOutageOfTheTokensIsLoggedOnce: each login without a token is counted, and the log has one line for all
+// of them.
+func TestAnOutageOfTheTokensIsLoggedOnce(t *testing.T) {
+	s := start(t)
+	s.redis.Kill()
+	const logins = 5
+	for range logins {
+		s.browser(t).want(http.StatusOK, "POST", "/api/v1/login", map[string]string{"email": "ada@example.org", "password": secret})
+	}
+	if n := strings.Count(s.log.String(), "CSRF tokens are unavailable"); n != 1 {
+		t.Errorf("the log says %d times that tokens are unavailable, want once", n)
+	}
+	for line := range strings.Lines(s.log.String()) {
+		if strings.Contains(line, "CSRF") && !strings.Contains(line, "CSRF tokens are unavailable") {
+			t.Errorf("the log says of one login: %s", line)
+		}
+	}
+	shown := string(s.browser(t).want(http.StatusOK, "GET", "/metrics", nil).body)
+	m := regexp.MustCompile(`(?m)^classwaves_csrf_redis_failures_total (\d+)$`).FindStringSubmatch(shown)
+	if m == nil {
+		t.Fatal("failed steps are not among the metrics")
+	}
+	if n, err := strconv.Atoi(m[1]); err != nil || n < logins {
+		t.Errorf("%s failed steps are counted, want %d or more", m[1], logins)
+	}
 }
 
 // TestLogoutWithoutRedis: who logs out while Redis is away is logged out at once, and when it is back with
