@@ -33,7 +33,8 @@ counts for later sweeps too, until --reset. Without flags it shows what is set.`
   rekey knob sessions --rate 20000 --batch 100
   rekey knob --all --pause
   rekey knob --all --resume
-  rekey knob --all --reset`,
+  rekey knob --all --reset
+  rekey knob --reset`,
 		ValidArgsFunction: a.completeRules(0),
 		RunE: func(cmd *cobra.Command, rules []string) error {
 			var k sweep.Knobs
@@ -60,12 +61,11 @@ counts for later sweeps too, until --reset. Without flags it shows what is set.`
 	f.Float64Var(&o.nice, "nice", 0, "sleep so many times as long as was worked")
 	f.BoolVar(&o.pause, "pause", false, "stop between two pages")
 	f.BoolVar(&o.resume, "resume", false, "go on")
-	f.BoolVar(&o.reset, "reset", false, "forget what is set")
+	f.BoolVar(&o.reset, "reset", false, "forget what is set; without a rule and without --all, all there is")
 	return cmd
 }
 
 func (a *app) knob(ctx context.Context, names []string, o knobOptions, k sweep.Knobs) error {
-	turns := k.Set() || o.reset
 	switch {
 	case o.pause && o.resume:
 		return misused("one of them", "--pause and --resume at once")
@@ -75,7 +75,7 @@ func (a *app) knob(ctx context.Context, names []string, o knobOptions, k sweep.K
 		return misused("rekey knob --help", "a rate or a ratio below 0, or a batch below 1")
 	case o.all && len(names) > 0:
 		return misused("either --all or the names", "both --all and rules by name")
-	case turns && !o.all && len(names) == 0:
+	case k.Set() && !o.all && len(names) == 0:
 		return misused("rekey knob --all with the same flags, or with the name of a rule", "no rule is named")
 	}
 	p, err := a.loadPlan()
@@ -93,14 +93,17 @@ func (a *app) knob(ctx context.Context, names []string, o knobOptions, k sweep.K
 	}
 	defer func() { _ = f.close() }() // all that was written was answered
 	c := f.store.Client()
-	if o.all {
+	switch {
+	case o.all:
 		names = []string{sweep.AllRules}
+	case o.reset && len(names) == 0:
+		names = []string{""} // whatever there is, also what this version cannot read
 	}
 	for _, name := range names {
 		switch {
 		case o.reset:
 			err = sweep.ResetKnobs(ctx, c, p, name)
-		case turns:
+		case k.Set():
 			err = sweep.TurnKnobs(ctx, c, p, name, k)
 		}
 		if err != nil {

@@ -31,6 +31,23 @@ func TestKnobCommand(t *testing.T) {
 	}
 }
 
+// What another version has set, or for a rule that the plan has no more, keeps every sweep from starting: reset
+// without a name removes it.
+func TestKnobResetOfAll(t *testing.T) {
+	b := newBench(t)
+	for _, field := range []string{"burst:*", "rate:gone"} {
+		b.set("HSET", "cw:prod:rekey:sweep:knobs", field, "fast")
+		backfill := []string{"backfill", "sessions", "--assume-phase", "dual"}
+		if run := b.run(exitFailed, backfill...); !strings.Contains(run.stderr, "Try: rekey knob --reset removes all that is set") {
+			t.Errorf("got %s", run.stderr)
+		}
+		if run := b.run(exitDone, "knob", "--reset"); !strings.Contains(run.stdout, "nothing is set") {
+			t.Errorf("got %q", run.stdout)
+		}
+		b.run(exitDone, backfill...)
+	}
+}
+
 // A meter tells rate and time left of this run alone, also of a sweep that goes on from a checkpoint.
 func TestMeter(t *testing.T) {
 	begun := time.Unix(1000, 0)

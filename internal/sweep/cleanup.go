@@ -195,7 +195,7 @@ func (j *cleanup) prove(g phase.Gate) (bool, string) {
 		if j.Phase == phase.Drain {
 			return false, fmt.Sprintf("%d legacy keys have no target; run `rekey backfill %s`, then cleanup again", n, j.Rule)
 		}
-		return false, fmt.Sprintf("%d legacy keys have no target; look at them, then remove them with `rekey cleanup %s --strays --execute`", n, j.Rule)
+		return false, fmt.Sprintf("%d legacy keys have no target; look at them, then remove them with `rekey cleanup %s --remove-strays --execute`", n, j.Rule)
 	}
 	if n := j.result.Problems[Busy]; n > 0 && (g == phase.NoLegacy || j.RemoveStrays) {
 		return false, fmt.Sprintf("%d legacy keys were used a short time ago; find out by whom (`rekey audit`), then run cleanup again", n)

@@ -195,7 +195,7 @@ func TestCleanupRemovesOnlyWhatHasATarget(t *testing.T) {
 				}
 				return
 			}
-			mustNotHold(t, wet, phase.NoStray, "--strays")
+			mustNotHold(t, wet, phase.NoStray, "`rekey cleanup things --remove-strays --execute`")
 			last := run(t, o)
 			mustHold(t, last, phase.NoStray)
 			mustHold(t, last, phase.NoLegacy)

@@ -57,7 +57,7 @@ func ReadKnobs(ctx context.Context, c *redis.Client, p *plan.Plan) (map[string]K
 		name, rule, ok := strings.Cut(field, ":")
 		k := out[rule]
 		if ok = ok && k.parse(name, text); !ok {
-			return nil, fmt.Errorf("rekey: the knob %q is %q, which this version cannot read; rekey knob --reset removes it", field, text)
+			return nil, fmt.Errorf("rekey: the knob %q is %q, which this version cannot read; rekey knob --reset removes all that is set", field, text)
 		}
 		out[rule] = k
 	}

@@ -39,6 +39,9 @@ func TestKnobsWhileASweepRuns(t *testing.T) {
 			if now.Seen != 0 {
 				t.Errorf("paused from the start, and %d names were seen", now.Seen)
 			}
+			if !strings.HasSuffix(now.Reason, "rekey knob things --resume goes on") {
+				t.Errorf("paused: got %q", now.Reason)
+			}
 			turn(t, client, p, "things", sweep.Knobs{Paused: ptr(false)})
 		}
 		if word == "rate:" && reasons[word] == 10 {

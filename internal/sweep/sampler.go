@@ -292,7 +292,7 @@ func (s *sampler) hold(ctx context.Context, finish func() error, told func(class
 		var class, text string
 		switch {
 		case *k.Paused:
-			class, text = "knob", "paused by rekey knob; rekey knob --resume goes on"
+			class, text = "knob", "paused by rekey knob; rekey knob "+s.rule+" --resume goes on"
 		case p.paused:
 			class, text = p.class, p.text
 		default:
