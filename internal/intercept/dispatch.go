@@ -58,7 +58,10 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 	case command.ClassSession:
 		taken = s.state(c, raw, args)
 	case command.ClassNone:
-		if e := s.pass(raw); c.Flags&command.Blocking != 0 && s.multi == nil { // WAIT, as below
+		e := s.pass(raw)
+		e.write = c.Flags&command.Write != 0 // FLUSHALL
+		e.mixed = e.write
+		if c.Flags&command.Blocking != 0 && s.multi == nil { // WAIT, as below
 			e.version, e.waits = Never, true
 		}
 	case command.ClassKeyspace:
@@ -182,6 +185,7 @@ func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args []
 	}
 	if !s.find(c, args) {
 		e := s.pass(raw)
+		e.write = writes(s.keys)
 		if use.Block > 0 && s.multi == nil {
 			e.version, e.waits = Never, true // it may wait for ever, and concerns no rule
 		}
@@ -310,6 +314,7 @@ func (s *Session) describe(e *entry, c *command.Command, rc *rewrite.Command) {
 	e.denyOOM = c.Flags&command.DenyOOM != 0
 	for i := range s.keys {
 		e.write = e.write || s.keys[i].Write && rc.Use.Class != command.ClassRead
+		e.mixed = e.mixed || s.keys[i].Rule != e.rule
 	}
 	if rc.Scripted {
 		e.nulls = c.NullArray(rc.Args)
@@ -374,7 +379,7 @@ func (s *Session) dangerous(c *command.Command, use command.Use, raw []byte, arg
 		s.lines.Command(&rc)
 		s.transact(c, &rc, raw)
 	default:
-		s.pass(raw)
+		s.pass(raw).write = writes(s.keys)
 	}
 }
 

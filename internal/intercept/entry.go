@@ -40,8 +40,9 @@ type entry struct {
 	kind    kind
 	mute    bool   // the application does not want the reply
 	version uint64 // of the table under which it was sent
-	rule    int
-	write   bool // changes keys
+	rule    int    // of its first key that has one
+	mixed   bool   // it has keys that are not of that rule, or reaches keys that it does not name
+	write   bool   // changes keys
 	denyOOM bool
 	class   command.Class
 	names   names

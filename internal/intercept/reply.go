@@ -199,8 +199,8 @@ func (s *Session) takeHold() []byte {
 // done takes the first entry off.
 func (s *Session) done() {
 	e := s.q.front()
-	if e.write && len(s.retries) > 0 {
-		s.taint(e.rule)
+	if len(s.retries) > 0 {
+		s.taint(e)
 	}
 	if s.following() {
 		s.replied(e)

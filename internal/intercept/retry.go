@@ -16,14 +16,15 @@ import (
 // Commands that were sent behind it in the same pipeline may have run by then. Their
 // answers wait, and no more commands are read meanwhile. If one of them wrote keys of
 // the same rule, to run the first one now would turn their order round: it is answered
-// with the refusal instead.
+// with the refusal instead. Where either has keys of more than one rule, or of none beside
+// it, it is not told which: the order is kept.
 
 // retry is a command that is to be sent again.
 type retry struct {
 	entry   *entry
 	refusal []byte
 	running bool // it was sent again
-	tainted bool // a later write of the same rule ran
+	tainted bool // a later write of its keys may have run
 	tries   int
 	shape   rewrite.Shape // of the reply of the form that was sent
 	after   []byte        // answers of later commands
@@ -58,10 +59,18 @@ func (s *Session) again(e *entry, refusal []byte) {
 	s.settle()
 }
 
-// taint marks the commands behind which a write of the same rule ran.
-func (s *Session) taint(rule int) {
+// taint marks the commands behind which a write ran that may have met their keys.
+func (s *Session) taint(e *entry) {
+	if e.kind == kindExec {
+		for _, q := range e.multi.lines {
+			s.taint(q.entry)
+		}
+	}
+	if !e.write {
+		return
+	}
 	for i := range s.retries {
-		if r := &s.retries[i]; !r.running && r.entry.rule == rule {
+		if r := &s.retries[i]; !r.running && (e.mixed || r.entry.mixed || r.entry.rule == e.rule) {
 			r.tainted = true
 		}
 	}

@@ -1,0 +1,47 @@
+package intercept_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/phase"
+)
+
+// TestRefusedBeforeAWrite: a read that is refused and sent again does not see what a write behind it in the same
+// pipeline has made of its keys, in whatever way that write names them.
+func TestRefusedBeforeAWrite(t *testing.T) {
+	server := redistest.Shared(t)
+	bare := server.Conn()
+	bare.Do("ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-copy")
+	defer bare.Do("ACL", "DELUSER", "app")
+	const refusal = "-NOPERM"
+	for _, c := range []struct{ lines, want string }{
+		{"GET a:1; DEL b:1", "$3\r\nold\r\n"}, // keys of another rule
+		{"GET a:1; SET a:1 new", refusal},
+		{"GET a:1; MULTI; SET a:1 new; EXEC", refusal},
+		{"GET a:1; MULTI; SET b:1 new; EXEC", "$3\r\nold\r\n"},
+		{"GET a:1; DEL b:1 a:1", refusal},
+		{"MGET a:1 b:1; DEL b:1", refusal},
+		{"MGET a:1 b:1; MULTI; PING; DEL b:1; EXEC", refusal},
+		{"MGET a:1 other; SET other new", refusal},
+		{"MGET a:1 other; MULTI; SET other new; EXEC", refusal},
+		{"MGET a:1 other; RENAME other third", refusal},
+		{"GET a:1; FLUSHALL", refusal},
+	} {
+		bare.Do("FLUSHALL")
+		bare.Do("MSET", "a:1", "old", "cw:test:b:1", "old", "other", "old")
+		rules := testRules(t)
+		setPhases(rules, phase.Dual, phase.Prefixed)
+		client := redistest.NewConn(t, dial(t, server, rules))
+		client.Do("AUTH", "app", "pw")
+		lines := strings.Split(c.lines, "; ")
+		client.Write([]byte(strings.Join(lines, "\r\n") + "\r\n"))
+		for i, line := range lines {
+			got := string(client.ReadRaw())
+			if i == 0 && !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s: %s answered %q, want %q", c.lines, line, got, c.want)
+			}
+		}
+	}
+}
