@@ -85,6 +85,7 @@ func fenceLines(f *control.Fence, done bool) []line {
 		add(plainLine, "  before   "+patternsText(u.Before))
 		add(plainLine, "  after    "+patternsText(u.After))
 		add(plainLine, "  "+u.Line)
+		add(plainLine, "  undo     "+u.Undo)
 	}
 	if len(f.Notes) > 0 {
 		add(plainLine, "")

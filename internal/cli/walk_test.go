@@ -357,7 +357,7 @@ func TestNoInstances(t *testing.T) {
 	w.keysAre("cw:prod:", "")
 	w.set("ACL", "SETUSER", "app", "on", "nopass", "+@all", "~secure_session:*", "~rl:*", "~cw:prod:*")
 	fence := w.run(exitDone, "fence", "--user", "app")
-	for _, want := range []string{"dead       the legacy names of sessions, limits", "user app\n", "Nothing was changed.", "Next: rekey fence --execute"} {
+	for _, want := range []string{"dead       the legacy names of sessions, limits", "user app\n", "\n  undo     ACL SETUSER app resetkeys ~secure_session:*", "Nothing was changed.", "Next: rekey fence --execute"} {
 		if !strings.Contains(fence.stdout, want) {
 			t.Errorf("no %q in\n%s", want, fence.stdout)
 		}
