@@ -114,6 +114,30 @@ func TestVerifyOfAStreamThatGoes(t *testing.T) {
 	}
 }
 
+// TestVerifyOfAKeyThatChangesItsType: between the reading of one name and of the other it becomes something else.
+func TestVerifyOfAKeyThatChangesItsType(t *testing.T) {
+	for write, when := range map[string]string{"SADD": "SMISMEMBER", "HSET": "HMGET"} {
+		server := redistest.Shared(t)
+		bare := server.Client()
+		for _, name := range []string{"thing:1", target("thing:1")} {
+			do(t, bare, many(write, name, 40_000)...) // too big to be read whole
+		}
+		fired := false
+		client := interrupted(server, func(sent []byte) {
+			if !fired && sends(sent, when) {
+				fired = true
+				do(t, bare, "MSET", "thing:1", "v", target("thing:1"), "v")
+			}
+		})
+		if r := run(t, sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Verify, Phase: phase.Dual}); r.Found() != 0 {
+			t.Errorf("before %s: got %v: %+v", when, r.Problems, r.Examples)
+		}
+		if !fired {
+			t.Errorf("the sweep never sent %s", when)
+		}
+	}
+}
+
 // TestVerifyOfAKeyThatChangesAllTheTime: a small value is read at once; of one that is not it cannot be told whether its two
 // copies are equal, and it is not passed for equal.
 func TestVerifyOfAKeyThatChangesAllTheTime(t *testing.T) {

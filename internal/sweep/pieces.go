@@ -128,7 +128,7 @@ func (t *twins) sets(ctx context.Context) (bool, error) {
 		for _, is := range answer {
 			same = same && is == 1
 		}
-		return same && len(answer) == len(members), serverError("SMISMEMBER", err)
+		return same && len(answer) == len(members), ofType("SMISMEMBER", err)
 	})
 }
 
@@ -145,7 +145,7 @@ func (t *twins) hashes(ctx context.Context) (bool, error) {
 			read, expiry = append(read, flat[i]), append(expiry, flat[i])
 		}
 		values, err := t.conn.Do(ctx, read...).Slice()
-		if err := serverError("HMGET", err); err != nil {
+		if err := ofType("HMGET", err); err != nil {
 			return false, err
 		}
 		for i, v := range values {
@@ -161,15 +161,20 @@ func (t *twins) hashes(ctx context.Context) (bool, error) {
 	})
 }
 
+// ofType is the error of a command about one name, which may have another type by now.
+func ofType(word string, err error) error {
+	if code(err) == "WRONGTYPE" {
+		return errChanged
+	}
+	return serverError(word, err)
+}
+
 // scan gives the legacy name's elements to same, until it says no.
 func (t *twins) scan(ctx context.Context, word string, same func(elements []string) (bool, error)) (bool, error) {
 	for cursor := "0"; ; {
 		answer, err := t.conn.Do(ctx, word, t.legacy, cursor, "COUNT", elementsAtOnce).Slice()
-		if code(err) == "WRONGTYPE" {
-			return false, errChanged
-		}
 		if err != nil || len(answer) != 2 {
-			return false, serverError(word, err)
+			return false, ofType(word, err)
 		}
 		elements, ok := words(answer[1])
 		if !ok {
