@@ -3,7 +3,6 @@ package sweep
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -180,7 +179,7 @@ func (j *verify) compareBoth(ctx context.Context, l *link, keys []key) (end func
 	}
 	compared, err := j.compare(ctx, l, legacy)
 	if err != nil {
-		return nil, errors.Join(err, orphaned())
+		return nil, err // the connection is lost: there is nothing more to read
 	}
 	return func() error {
 		err := orphaned()

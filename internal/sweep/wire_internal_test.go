@@ -76,6 +76,45 @@ func TestWireKeepsPagesApart(t *testing.T) {
 	}
 }
 
+// brokenConn has some answers in its buffer still, and takes so many writes before it is lost.
+type brokenConn struct {
+	net.Conn
+	answers *strings.Reader
+	writes  int
+}
+
+func (c *brokenConn) SetDeadline(time.Time) error      { return nil }
+func (c *brokenConn) Read(p []byte) (n int, err error) { return c.answers.Read(p) }
+func (c *brokenConn) Write(p []byte) (int, error) {
+	if c.writes--; c.writes < 0 {
+		return 0, net.ErrClosed
+	}
+	return len(p), nil
+}
+
+// A page of verify that cannot be sent whole reads nothing: the answers that come first are those of the page before.
+func TestPageThatCannotBeSentReadsNothing(t *testing.T) {
+	w := &wire{conn: &brokenConn{answers: strings.NewReader("$6\r\nbefore\r\n"), writes: 2}, in: make([]byte, 64)}
+	before := []command{{"GETRANGE", "thing:0", 0, 9}}
+	if err := w.send(before); err != nil {
+		t.Fatal(err)
+	}
+	j := &verify{run: &run{}, traits: traits{expiry: "PEXPIRETIME"}}
+	keys := []key{{legacy: "thing:1", target: "cw:thing:1"}, {legacy: "thing:2", target: "cw:thing:2", found: targetSide}}
+	if _, err := j.compareBoth(t.Context(), &link{pages: w}, keys); !silent(err) {
+		t.Errorf("got %v, want no answer", err)
+	}
+	err := w.each(before, func(_ int, a answer) error {
+		if string(a.text) != "before" {
+			t.Errorf("the page before got %+v", a)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("the page before: %v", err)
+	}
+}
+
 func TestTimeless(t *testing.T) {
 	info := "# Keyspace\r\ndb0:keys=5,expires=0,avg_ttl=0\r\ndb1:keys=5,expires=1,avg_ttl=9\r\ndb10:keys=5,expires=0,avg_ttl=0,subexpiry=0\r\n"
 	for database, want := range map[int]bool{0: true, 1: false, 10: true, 2: false} {
