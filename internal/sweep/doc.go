@@ -27,7 +27,7 @@
 //
 // # Resources
 //
-// At most three pages of names are held, two at work and one on its way, and a bounded number of examples. Only verify
-// moves values, and reads big ones in pieces. The client's options are used for connections of the sweep's own, without
-// retries: what a lost reply hides is found again by the next run.
+// At most four pages of names are held, two at work, one that waits and one on its way, and a bounded number of examples.
+// Only verify moves values, and reads big ones in pieces. The client's options are used for connections of the sweep's
+// own, without retries: what a lost reply hides is found again by the next run.
 package sweep

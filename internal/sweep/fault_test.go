@@ -98,6 +98,37 @@ func TestFullServer(t *testing.T) {
 	mustHold(t, run(t, o), phase.NoTarget)
 }
 
+// TestFullServerWhileTheConnectionForPagesIsMade: one that could not be noted in the sweep's record carries no page, for whoever
+// takes over would not close it.
+func TestFullServerWhileTheConnectionForPagesIsMade(t *testing.T) {
+	server := redistest.Shared(t, redistest.WithConfig("maxmemory-policy noeviction"))
+	bare := server.Client()
+	do(t, bare, "SET", "thing:1", strings.Repeat("x", 2<<20))
+	paged := false
+	client := interrupted(server, func(sent []byte) {
+		paged = paged || sends(sent, "TYPE") || sends(sent, "COPY")
+		if sends(sent, "scan") {
+			do(t, bare, "CONFIG", "SET", "maxmemory", "1mb")
+		}
+	})
+	o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, Overcommit: true}
+	refused(t, o, "PING", "OOM", "raise maxmemory")
+	if paged {
+		t.Error("it carried a page")
+	}
+}
+
+// TestUserWithoutPING: nothing but the throttle needs an answer to it.
+func TestUserWithoutPING(t *testing.T) {
+	server := redistest.Shared(t)
+	admin := server.Client()
+	do(t, admin, "SET", "thing:1", "v")
+	do(t, admin, "ACL", "SETUSER", "sweeper", "reset", "on", ">pw", "~*", "+@all", "-ping")
+	defer do(t, admin, "ACL", "DELUSER", "sweeper")
+	sweeper := server.Client(func(o *redis.Options) { o.Username, o.Password = "sweeper", "pw" })
+	mustHold(t, run(t, sweep.Options{Client: sweeper, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual}), phase.Copied)
+}
+
 func TestServersThatRefuse(t *testing.T) {
 	t.Parallel()
 	p := parse(t, testPlan)

@@ -23,6 +23,7 @@ type wire struct {
 	pinned  *redis.Conn
 	conn    net.Conn
 	timeout time.Duration
+	ready   bool // all that is done with a new connection was done
 
 	out   []byte
 	in    []byte // in[r:w] was received and not read yet
@@ -42,6 +43,12 @@ func newWire(o redis.Options) *wire {
 		w.conn = conn
 		return conn, err
 	}
+	admit := o.OnConnect
+	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
+		err := admit(ctx, conn)
+		w.ready = err == nil
+		return err
+	}
 	o.PoolSize, o.MaxRetries = 1, -1
 	w.client = redis.NewClient(&o)
 	w.pinned = w.client.Conn()
@@ -50,8 +57,8 @@ func newWire(o redis.Options) *wire {
 
 // open makes the connection. It may be closed meanwhile.
 func (w *wire) open(ctx context.Context) error {
-	// Any command makes the connection. What the server says to this one does not matter.
-	if err := w.pinned.Ping(ctx).Err(); err != nil && code(err) == "" {
+	// Any command makes the connection. What the server says to this one does not matter, but to those that come before it.
+	if err := w.pinned.Ping(ctx).Err(); err != nil && (!w.ready || code(err) == "") {
 		return serverError("PING", err)
 	}
 	return nil
