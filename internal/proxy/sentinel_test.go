@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,4 +81,38 @@ func TestMoved(t *testing.T) {
 		t.Errorf("%v, want the end", err)
 	}
 	left(t, r, "moved", 1)
+}
+
+// TestMovedWhileDialling: a connection that was being dialled while another server became the primary does not stay with
+// the one of before.
+func TestMovedWhileDialling(t *testing.T) { both(t, testMovedWhileDialling) }
+
+func testMovedWhileDialling(t *testing.T) {
+	server := redistest.Start(t)
+	group := parsePlan(t, fmt.Sprintf(`url: "redis://group", sentinel: [%q]`, server.Sentinel("group")))
+	upstream, err := proxy.OpenUpstream(group.Server)
+	must(t, err)
+	dials, followed := make(chan struct{}, 1), make(chan struct{})
+	r := startDial(t, server, group, proxy.Limits{}, func(context.Context, string) string {
+		dials <- struct{}{}
+		<-followed
+		return "127.0.0.1:1"
+	})
+	c := r.raw()
+	_, err = io.WriteString(c, "PING\r\n")
+	must(t, err)
+	<-dials
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	once := sync.OnceFunc(func() { close(followed) })
+	go func() {
+		defer close(ended)
+		upstream.Follow(ctx, func(primary string) {
+			r.Moved(primary)
+			once()
+		})
+	}()
+	left(t, r, "moved", 1)
+	stop()
+	<-ended
 }

@@ -50,6 +50,7 @@ type Service struct {
 	listeners []net.Listener
 	admin     net.Listener // nil without one
 	ending    atomic.Bool
+	primary   string // that Sentinel named last; of who follows it
 }
 
 // Check looks for what is wrong with options, without opening anything but their files.
@@ -157,7 +158,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group, serving := errgroup.WithContext(context.WithoutCancel(ctx))
 	following, unfollow := context.WithCancel(serving)
 	defer unfollow()
-	group.Go(func() error { s.upstream.Follow(following, s.moved); return nil })
+	group.Go(func() error { s.upstream.Follow(following, s.told); return nil })
 	for _, l := range s.listeners {
 		group.Go(func() error { return s.proxy.Serve(l) })
 		s.o.Log.Info("listening", "address", l.Addr().String())
@@ -195,9 +196,12 @@ func (s *Service) drain(admin *http.Server, unfollow func()) error {
 	return err
 }
 
-// moved is told of another primary.
-func (s *Service) moved(primary string) {
-	s.o.Log.Info("primary", "address", primary)
+// told is called with the primary, also where it is the same.
+func (s *Service) told(primary string) {
+	if s.primary != primary {
+		s.primary = primary
+		s.o.Log.Info("primary", "address", primary)
+	}
 	s.proxy.Moved(primary)
 }
 

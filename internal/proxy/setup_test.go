@@ -57,6 +57,15 @@ func start(t testing.TB, server *redistest.Server, limits proxy.Limits, opts ...
 // startPlan is start with a plan, whose server is that of the fleet's records alone.
 func startPlan(t testing.TB, server *redistest.Server, p *plan.Plan, limits proxy.Limits, opts ...rekey.Option) *running {
 	t.Helper()
+	return startDial(t, server, p, limits, func(_ context.Context, server string) string { return server }, opts...)
+}
+
+// startDial is startPlan with what names the server of a connection that was dialled.
+func startDial(
+	t testing.TB, server *redistest.Server, p *plan.Plan, limits proxy.Limits,
+	dialled func(ctx context.Context, server string) string, opts ...rekey.Option,
+) *running {
+	t.Helper()
 	if len(opts) == 0 {
 		opts = []rekey.Option{rekey.WithPhases(map[string]phase.Phase{"mirror": phase.Dual, "move": phase.Move})}
 	}
@@ -78,7 +87,7 @@ func startPlan(t testing.TB, server *redistest.Server, p *plan.Plan, limits prox
 			if err != nil {
 				return nil, "", err
 			}
-			return proxy.Rewriting(conn), server.Addr(), nil
+			return proxy.Rewriting(conn), dialled(ctx, server.Addr()), nil
 		},
 	})}
 	served := make(chan error)

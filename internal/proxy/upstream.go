@@ -96,8 +96,9 @@ func (u *Upstream) askOne(ctx context.Context, addr string) ([]string, error) {
 	return found, err
 }
 
-// Follow watches a Sentinel group until ctx ends. moved is told of each other primary.
-func (u *Upstream) Follow(ctx context.Context, moved func(primary string)) {
+// Follow watches a Sentinel group until ctx ends. told is called with each answer, because a connection that was being
+// dialled may come to a primary of before at any time.
+func (u *Upstream) Follow(ctx context.Context, told func(primary string)) {
 	if u.master == "" {
 		return
 	}
@@ -105,9 +106,8 @@ func (u *Upstream) Follow(ctx context.Context, moved func(primary string)) {
 	defer tick.Stop()
 	for {
 		if addr, err := u.ask(ctx); err == nil { // else it stays with the one that it knows
-			if before := u.primary.Swap(&addr); before == nil || *before != addr {
-				moved(addr)
-			}
+			u.primary.Store(&addr)
+			told(addr)
 		}
 		select {
 		case <-ctx.Done():
