@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -110,6 +111,19 @@ func TestSidecar(t *testing.T) {
 	if want := "--listen=" + strings.TrimPrefix(url, "redis://"); !strings.Contains(strings.Join(strings.Fields(strings.Trim(yamlText(args), "[]")), " "), want) {
 		t.Errorf("the application connects to %s, the proxy has %v", url, args)
 	}
+	number := func(flag string) (n int) {
+		for _, a := range args {
+			if value, is := strings.CutPrefix(a.(string), flag); is {
+				n, _ = strconv.Atoi(value)
+			}
+		}
+		return n
+	}
+	limit, _ := strconv.Atoi(strings.TrimSuffix(at(t, proxy, "resources", "limits", "memory").(string), "Mi"))
+	memory, clients := number("--max-memory="), number("--max-clients=")
+	if buffers := memory + clients*64<<10; memory == 0 || clients == 0 || buffers > limit<<20*3/4 {
+		t.Errorf("%d clients may take %d bytes and 64 KiB each, of the %d MiB of the pod", clients, memory, limit)
+	}
 	for _, probe := range []string{"startupProbe", "readinessProbe", "livenessProbe"} {
 		if port := at(t, proxy, probe, "httpGet", "port"); port != at(t, proxy, "ports", 0, "name") {
 			t.Errorf("%s asks port %v", probe, port)
@@ -154,8 +168,13 @@ func TestReleases(t *testing.T) {
 	}
 }
 
-// TestUnit has the service checked by systemd where it is there, with this test in the program's place.
+// TestUnit: the service is started again for as long as it takes, as its check fails while the server is away. It is checked
+// by systemd where that is there, with this test in the program's place.
 func TestUnit(t *testing.T) {
+	unit, _, _ := strings.Cut(packaged(t, "packaging/rekey-proxy.service"), "[Service]")
+	if !strings.Contains(unit, "\nStartLimitIntervalSec=0\n") {
+		t.Errorf("systemd gives the service up after a few starts:\n%s", unit)
+	}
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Log("no systemd here: the unit's flags are checked alone")
