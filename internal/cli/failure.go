@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,9 +80,6 @@ func explainPlan(err *plan.Error) *failure {
 	try := err.Hint
 	if try == "" {
 		try = "rekey plan --help"
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		try = "rekey plan -f FILE, with the path of your plan"
 	}
 	return &failure{code: exitUsage, err: &bare, try: try}
 }
