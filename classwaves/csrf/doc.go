@@ -5,6 +5,11 @@
 // second half of its lifetime renews that. [Tokens.Rotate] replaces it; the one before stays valid for
 // a grace period, for tabs that were open. [Tokens.Forget] is called when the session ends.
 //
+// The server of ClassWaves does not rotate by itself: each login is a session with a token of its own, and
+// processes of the old release, which know one token only, would refuse whoever still has the one before. So
+// a csrf_previous key is there only where somebody calls Rotate: an application that lets a session do more
+// than before (a password asked for again, another role), or that fears for a token. Every request honours it.
+//
 // A request carries the token in the header X-CSRF-Token, or in the field csrf_token of a form. A token
 // in the query is not looked at, since URLs reach logs and other sites. The body of a request that is
 // no form is not touched.
