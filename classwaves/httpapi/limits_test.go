@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/classwaves/rekey/classwaves/app"
 	"github.com/classwaves/rekey/classwaves/httpapi"
@@ -38,6 +39,22 @@ func TestLimitsLimit(t *testing.T) {
 	b.want(http.StatusOK, "GET", "/healthz", nil)
 	// A client cannot choose its address: no proxy is trusted here.
 	b.want(http.StatusTooManyRequests, "GET", "/api/v1/me", nil, func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.1") })
+}
+
+// TestATeachersWritesAreLimited: what changes something is limited by teacher, whatever the address.
+func TestATeachersWritesAreLimited(t *testing.T) {
+	s := start(t, func(c *app.Config) {
+		c.Limits.Write = ratelimit.Limit{Name: "write", Points: 2, Window: 10 * time.Minute, Block: 10 * time.Minute}
+	})
+	ada, again, bob := s.browser(t).login("ada"), s.browser(t).login("ada"), s.browser(t).login("bob")
+	ada.create("History")
+	again.create("Geography") // the same teacher elsewhere
+	a := ada.want(http.StatusTooManyRequests, "POST", "/api/v1/sessions", map[string]any{"title": "Latin"})
+	if n, err := strconv.Atoi(a.header.Get("Retry-After")); a.code() != "TOO_MANY_REQUESTS" || err != nil || n < 1 || n > 600 {
+		t.Errorf("got %s with Retry-After %q", a.body, a.header.Get("Retry-After"))
+	}
+	ada.want(http.StatusOK, "GET", "/api/v1/sessions", nil) // reading is not limited by it
+	bob.create("Music")
 }
 
 // TestLogsHoldNoIdentifiers: a lesson is played, and nothing that tells one person from another is in
