@@ -17,6 +17,7 @@ import (
 	"github.com/classwaves/rekey/classwaves/database"
 	"github.com/classwaves/rekey/classwaves/database/databasetest"
 	"github.com/classwaves/rekey/classwaves/keys"
+	"github.com/classwaves/rekey/classwaves/querycache"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
 )
@@ -167,6 +168,70 @@ func TestFallbacksAreTheirServices(t *testing.T) {
 	}
 }
 
+// TestFallbacksOfTheCaches: in dual a read of what only the old name has is counted for the query cache and for
+// analytics, each in its own figures too.
+func TestFallbacksOfTheCaches(t *testing.T) {
+	c := config(t, redistest.Shared(t))
+	old := start(t, c)
+	ctx := t.Context()
+	class(t, old)
+	if _, err := old.analytics.Apply(ctx, "c", analytics.Event{Kind: analytics.ParticipantJoined, GroupID: "g"}); err != nil {
+		t.Fatal(err)
+	}
+	entry := querycache.Entry{Type: querycache.SessionDetail, Key: "c", Tags: []string{"class:c"}}
+	if err := old.queries.Upsert(ctx, entry, []byte(`"cached"`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dual := make(map[string]phase.Phase)
+	for _, service := range []string{"analytics", "query_cache"} {
+		for _, rule := range rulesOf[service] {
+			dual[rule] = phase.Dual
+		}
+	}
+	c.Phases = rekey.WithPhases(dual)
+	a := start(t, c)
+	shown := func() (queries, figures uint64) {
+		m := a.CacheMetrics()
+		queries, figures = m.QueryCache.LegacyFallbacks, m.Analytics.LegacyFallbacks
+		if queries != m.LegacyFallbacks["query_cache"] || figures != m.LegacyFallbacks["analytics"] {
+			t.Errorf("the services say %d and %d fallbacks, the server %v", queries, figures, m.LegacyFallbacks)
+		}
+		return queries, figures
+	}
+	if _, found, err := a.queries.Lookup(ctx, entry); !found || err != nil {
+		t.Fatalf("the cached query: found %v, %v", found, err)
+	}
+	if queries, figures := shown(); queries == 0 || figures != 0 {
+		t.Errorf("after a read of the query cache: %d fallbacks of it, %d of analytics", queries, figures)
+	}
+	if m, found, err := a.analytics.Session(ctx, "c"); m.Participants != 1 || !found || err != nil {
+		t.Fatalf("the figures: %+v, found %v, %v", m, found, err)
+	}
+	if _, figures := shown(); figures == 0 {
+		t.Error("after a read of analytics: no fallback of it")
+	}
+}
+
+// class makes class session c with group g.
+func class(t *testing.T, a *App) {
+	t.Helper()
+	ctx := t.Context()
+	if err := a.AddTeacher(ctx, "ada@example.org", "Ada", "correct horse battery"); err != nil {
+		t.Fatal(err)
+	}
+	ada, _, err := a.database.TeacherByEmail(ctx, "ada@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.database.CreateClassSession(ctx, database.ClassSession{ID: "c", TeacherID: ada.ID, Title: "History", State: database.Active, CreatedAt: time.Now()},
+		database.Group{ID: "g", SessionID: "c", Name: "All"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // flags are an environment that changes.
 type flags struct {
 	mu     sync.Mutex
@@ -299,19 +364,8 @@ func TestWhatIsNotStoredAtTheEndIsSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, now := t.Context(), time.Now()
-	if err := a.AddTeacher(ctx, "ada@example.org", "Ada", "correct horse battery"); err != nil {
-		t.Fatal(err)
-	}
-	ada, _, err := a.database.TeacherByEmail(ctx, "ada@example.org")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := a.database.CreateClassSession(ctx, database.ClassSession{ID: "c", TeacherID: ada.ID, Title: "History", State: database.Active, CreatedAt: now},
-		database.Group{ID: "g", SessionID: "c", Name: "All"}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.analytics.Apply(ctx, "c", analytics.Event{Kind: analytics.ParticipantJoined, GroupID: "g"}); err != nil {
+	class(t, a)
+	if _, err := a.analytics.Apply(t.Context(), "c", analytics.Event{Kind: analytics.ParticipantJoined, GroupID: "g"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.database.Close(); err != nil {

@@ -107,6 +107,38 @@ func TestPlainFlip(t *testing.T) {
 	t.Logf("%d sessions that one process has and the other has not", lost)
 }
 
+// TestHalfOfADualRead: the connection breaks between the answers of the two names, or within one. What came is
+// not taken for an answer, least of all for the session's absence: the database answers.
+func TestHalfOfADualRead(t *testing.T) {
+	server := redistest.Shared(t)
+	link, raw, backing := redistest.SlowLink(t, server.Addr()), server.Client(), sqlite(t)
+	_, dual := phasefleet.Open(t, server, rekey.WithPhases(both(phase.Dual)), func(o *redis.Options) {
+		o.Addr, o.MaxRetries, o.DialerRetries = link.Addr(), -1, 1 // sent again the read would be whole
+	})
+	p := start(t, dual, backing)
+	for _, absent := range []bool{false, true} {
+		b := loggedIn(t, p, "anna")
+		name := sessionKey(t, b.cookie)
+		before := link.Passed(redistest.ToClient)
+		must(t, dual.Get(t.Context(), name).Err())
+		whole := link.Passed(redistest.ToClient) - before
+		for _, cut := range []int64{1, 5, whole / 2, whole - 1} { // 5 is a whole answer that there is none
+			if absent {
+				must(t, raw.Del(t.Context(), "cw:test:"+name).Err()) // it is under the legacy name alone
+				cut = min(cut, 5)
+			}
+			calls := backing.calls.Load()
+			link.CutAfter(redistest.ToClient, cut)
+			b.want(t, p, "/me", http.StatusOK)
+			link.Resume(redistest.ToClient)
+			if backing.calls.Load() == calls || !p.sessions.Suspect() {
+				t.Errorf("absent %v, cut after %d of %d bytes: the database was not asked, or Redis is trusted still", absent, cut, whole)
+			}
+			trusts(t, p)
+		}
+	}
+}
+
 // TestRefreshAndLogoutInPhases is TestLogoutAgainstRefresh where two phases meet.
 func TestRefreshAndLogoutInPhases(t *testing.T) {
 	for _, mix := range mixes {

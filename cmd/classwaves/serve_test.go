@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -180,6 +181,43 @@ func TestAFlagIsAFileAndAHangup(t *testing.T) {
 	refused(cut+"CW_RL_PREFIX_ENABLED=1\n", "dual", "legacy")
 	obeyed(cut+"CW_RL_PREFIX_ENABLED=1\nCW_CACHE_GATED=0\n", "dual", "move")
 	p.end()
+}
+
+// TestEpochsAreAFlag: cached queries have tag versions where CW_CACHE_EPOCHS_ENABLED says so, and only there.
+func TestEpochsAreAFlag(t *testing.T) {
+	t.Setenv("CW_SESSION_KEYS", sessionKeys)
+	t.Setenv("CW_ENV", "test")
+	for _, value := range []string{"", "0", "1"} {
+		t.Setenv("CW_CACHE_EPOCHS_ENABLED", value)
+		server := redistest.Shared(t)
+		p := start(t, "--redis", server.URL())
+		url := p.url()
+		m := regexp.MustCompile(`log in as (\S+) with the password (\S+)`).FindStringSubmatch(p.out.String())
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := &http.Client{Jar: jar, Transport: &http.Transport{DisableKeepAlives: true}}
+		login, err := client.Post(url+"/api/v1/login", "application/json", strings.NewReader(`{"email":"`+m[1]+`","password":"`+m[2]+`"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = login.Body.Close()
+		list, err := client.Get(url + "/api/v1/sessions")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = list.Body.Close()
+		if list.StatusCode != http.StatusOK {
+			t.Fatalf("the list of classes: %d", list.StatusCode)
+		}
+		rdb := server.Client()
+		redistest.WaitFor(t, time.Minute, func() bool { return len(rdb.Keys(t.Context(), "query_cache:*").Val()) > 0 })
+		if versions := rdb.Keys(t.Context(), "tagver:*").Val(); (len(versions) > 0) != (value == "1") {
+			t.Errorf("with %q: tag versions %v", value, versions)
+		}
+		p.end()
+	}
 }
 
 // TestRedisIsAwayAtTheStart: the server starts, says that it is degraded, and is well when Redis is
