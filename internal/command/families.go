@@ -94,7 +94,7 @@ var families = []family{
 		"it changes the encoding"},
 
 	{ClassRefuse, "migrate move swapdb",
-		"it takes keys to another server or database, where the rules do not hold"},
+		"it takes keys between servers or databases, and the rules may not hold in both"},
 	{ClassRefuse, "sync psync replconf",
 		"a replica would get the physical names: connect it to the server itself"},
 	{ClassRefuse, "cluster|getkeysinslot clusterscan",

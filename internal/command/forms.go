@@ -154,7 +154,7 @@ func bitfieldForm(u Use, args [][]byte) Use {
 func copyForm(u Use, args [][]byte) Use {
 	if hasWord(args[3:], "DB") {
 		u.Class = ClassRefuse
-		u.Reason = "it takes a key to another database, where the rules may not hold"
+		u.Reason = "it takes a key between databases, and the rules may not hold in both"
 	}
 	return u
 }

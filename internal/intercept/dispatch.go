@@ -353,59 +353,5 @@ func (e *entry) keep(b []byte) []byte {
 	return e.arena[from:len(e.arena):len(e.arena)]
 }
 
-// dangerous handles commands that name keys in a way that cannot be followed, or move
-// them out of reach. They pass while no rule that they could touch is on its way.
-func (s *Session) dangerous(c *command.Command, use command.Use, raw []byte, args [][]byte) {
-	table := s.current()
-	touched := rewrite.NoRule
-	ruled := s.resolve(c, args)
-	for i := range s.keys {
-		if r := s.keys[i].Rule; r >= 0 && !table.Phase(r).Parked() {
-			touched = r
-		}
-	}
-	if touched < 0 && s.rules.hold(s.database()) {
-		touched = s.touchedByPattern(use, table)
-	}
-	switch {
-	case touched >= 0:
-		s.refuse(touched, ReasonReach, "rekey: "+use.Reason+" (rule "+s.rules.Set.Pair(touched).Name()+" is in phase "+table.Phase(touched).String()+")")
-	case ruled:
-		rc := s.rewriting(args, use)
-		if s.steady {
-			s.pass(raw)
-			return
-		}
-		s.lines.Command(&rc)
-		s.transact(c, &rc, raw)
-	default:
-		s.pass(raw).write = writes(s.keys)
-	}
-}
-
-// touchedByPattern is a rule that the command could touch without naming a key of it:
-// through a pattern (SORT BY and GET), or a whole database (SWAPDB).
-func (s *Session) touchedByPattern(use command.Use, table *Table) int {
-	for r := range table.Phases {
-		if len(use.Patterns) == 0 && len(s.keys) == 0 && !table.Phase(r).Parked() {
-			return r
-		}
-		if table.Phase(r) == phase.Legacy {
-			continue
-		}
-		for _, p := range use.Patterns {
-			literal := p
-			if i := bytes.IndexByte(p, '*'); i >= 0 {
-				literal = p[:i]
-			}
-			prefix := s.rules.Set.Pair(r).Legacy().Prefix()
-			if bytes.HasPrefix(literal, prefix) || bytes.HasPrefix(prefix, literal) {
-				return r
-			}
-		}
-	}
-	return rewrite.NoRule
-}
-
 // nullArray is the null of an array in the connection's protocol.
 func (s *Session) nullArray() []byte { return resp.AppendNullArray(nil, s.proto) }
