@@ -163,3 +163,61 @@ func TestRedirectedInvalidation(t *testing.T) {
 		})
 	}
 }
+
+// TestPrefixesAreAdded: a client that broadcasts names its prefixes one after the other, and by either name of the
+// keys. It is told of the keys under each of them, whichever name a neighbour writes, and of no other.
+func TestPrefixesAreAdded(t *testing.T) {
+	server := redistest.Shared(t)
+	for _, pair := range neighbours() {
+		reader, writer := pair[0], pair[1]
+		one, two, all, nothing := reader.legacy("one:"), reader.legacy("two:"), reader.target(""), []string(nil)
+		for _, tt := range []struct {
+			name  string
+			calls [][]string
+			told  map[string]bool // by the start of a key's legacy name
+		}{
+			{"one call", [][]string{{"PREFIX", one, "PREFIX", two}}, map[string]bool{one: true, two: true}},
+			{"two calls", [][]string{{"PREFIX", one}, {"PREFIX", two}}, map[string]bool{one: true, two: true}},
+			{"target name", [][]string{{"PREFIX", all}}, map[string]bool{one: true, two: true}},
+			{"target name behind another's", [][]string{{"PREFIX", "other:"}, {"PREFIX", all}}, map[string]bool{one: true, two: true, "other:": true}},
+			{"everything behind a prefix", [][]string{{"PREFIX", one}, nothing}, map[string]bool{one: true, two: true, "other:": true}},
+		} {
+			t.Run(reader.String()+" beside "+writer.phase.String()+"/"+tt.name, func(t *testing.T) {
+				want(t, server.Conn(), "OK", "FLUSHALL")
+				c := connect(t, in(t, reader), server.Addr())
+				w := connect(t, in(t, writer), server.Addr())
+				_ = c.Do("HELLO", "3")
+				for _, call := range tt.calls {
+					want(t, c, "OK", append([]string{"CLIENT", "TRACKING", "ON", "BCAST"}, call...)...)
+				}
+				for _, key := range []string{one, two, "other:"} {
+					want(t, w, "OK", "SET", key+"k", "v")
+					if names := told(t, c); strings.Contains(names, key+"k") != tt.told[key] {
+						t.Errorf("a write of %sk: told of %q, want %v", key, names, tt.told[key])
+					}
+				}
+				want(t, c, "OK", "CLIENT", "TRACKING", "OFF")
+				want(t, c, "OK", "CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", two)
+				want(t, w, "OK", "SET", one+"k", "w")
+				if names := told(t, c); names != "" {
+					t.Errorf("a write of %sk under prefixes of before: told of %q", one, names)
+				}
+			})
+		}
+	}
+}
+
+// told is the names of all pushes that have come.
+func told(t *testing.T, c *redistest.Conn) (names string) {
+	t.Helper()
+	c.Send("PING", "end")
+	for {
+		v := c.Read()
+		if string(v.Str) == "end" {
+			return strings.TrimSpace(names)
+		}
+		if names += " " + strings.Trim(text(v.Elems[len(v.Elems)-1]), "[]"); v.Type != '>' {
+			t.Fatalf("got %s, want pushes and the end", text(v))
+		}
+	}
+}

@@ -24,6 +24,7 @@ type Session struct {
 	unwatched  bool   // the WATCH was given up: its EXEC will answer nil
 	tracking   bool
 	prefixes   [][]byte // of client-side caching in broadcasting mode
+	broadcast  [][]byte // these, and what was added to them
 	redirect   int64    // CLIENT ID that gets the invalidations, 0: this one
 	replyMode  replyMode
 	subs       subscriptions

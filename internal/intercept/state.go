@@ -2,6 +2,7 @@ package intercept
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -153,7 +154,7 @@ func hasWord(args [][]byte, word string) bool {
 func (s *Session) reset() {
 	s.db, s.proto, s.multi = 0, 2, nil
 	s.endWatch()
-	s.tracking, s.prefixes, s.redirect, s.replyMode = false, nil, 0, repliesOn
+	s.tracking, s.prefixes, s.broadcast, s.redirect, s.replyMode = false, nil, nil, 0, repliesOn
 	s.subs, s.monitoring, s.auth, s.learned = subscriptions{}, false, nil, false
 }
 
@@ -224,12 +225,28 @@ func (s *Session) clientTracking(raw []byte, args [][]byte) {
 		redirect = trackingRedirect(args)
 	}
 	sent := raw
-	if on && len(prefixes) > 0 && s.rules.hold(s.db) {
-		sent = s.withTargets(args, prefixes)
+	var added [][]byte
+	switch {
+	case !on:
+	case len(prefixes) == 0 && hasWord(args, "bcast") && !s.wantsInvalidation(nil):
+		prefixes = [][]byte{{}} // every name, beside the prefixes of before
+	case len(prefixes) > 0 && s.rules.hold(s.db):
+		added = s.otherPrefixes(prefixes)
+		words := slices.Clone(args)
+		for _, p := range added {
+			words = append(words, []byte("PREFIX"), p)
+		}
+		sent = resp.AppendCommand(nil, words...)
 	}
 	s.wait(nil, func(reply []byte) {
-		if isOK(reply) {
-			s.tracking, s.prefixes, s.redirect = on, prefixes, redirect
+		switch {
+		case !isOK(reply):
+		case on: // the server adds prefixes to those of before
+			s.tracking, s.redirect = true, redirect
+			s.prefixes = append(s.prefixes, prefixes...)
+			s.broadcast = append(append(s.broadcast, prefixes...), added...)
+		default:
+			s.tracking, s.redirect, s.prefixes, s.broadcast = false, 0, nil, nil
 		}
 	})
 	s.sent++
@@ -261,35 +278,29 @@ func trackingPrefixes(args [][]byte) (prefixes [][]byte) {
 	return prefixes
 }
 
-// withTargets adds to the prefixes of broadcasting those under which the target names
-// of the same keys stand.
-func (s *Session) withTargets(args, prefixes [][]byte) []byte {
-	words := append([][]byte(nil), args...)
-	seen := append([][]byte(nil), prefixes...)
+// otherPrefixes are what the server must broadcast beside the prefixes of the client, so that the client is told of
+// its keys by whichever name they are written.
+func (s *Session) otherPrefixes(prefixes [][]byte) (added [][]byte) {
+	seen := slices.Concat(s.broadcast, prefixes)
 	for i := range s.rules.Set.Len() {
 		pair := s.rules.Set.Pair(i)
-		legacy := pair.Legacy().Prefix()
-		for _, p := range prefixes {
-			if !bytes.HasPrefix(p, legacy) && !bytes.HasPrefix(legacy, p) {
-				continue
+		both := [][]byte{pair.Legacy().Prefix(), pair.Target().Prefix()}
+		if !slices.ContainsFunc(prefixes, func(p []byte) bool { return overlapsAny(p, both) }) {
+			continue
+		}
+		for _, p := range both {
+			if !overlapsAny(p, seen) {
+				seen, added = append(seen, p), append(added, p)
 			}
-			target := pair.Target().Prefix()
-			if overlapsAny(target, seen) {
-				continue
-			}
-			seen = append(seen, target)
-			words = append(words, []byte("PREFIX"), target)
 		}
 	}
-	return resp.AppendCommand(nil, words...)
+	return added
 }
 
 // overlapsAny: the server refuses prefixes of which one begins with the other.
 func overlapsAny(p []byte, others [][]byte) bool {
-	for _, o := range others {
-		if bytes.HasPrefix(p, o) || bytes.HasPrefix(o, p) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(others, func(o []byte) bool { return overlap(p, o) })
 }
+
+// overlap says that a name can begin with both.
+func overlap(p, o []byte) bool { return bytes.HasPrefix(p, o) || bytes.HasPrefix(o, p) }
