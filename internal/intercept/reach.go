@@ -102,16 +102,15 @@ func (s *Session) touchedByPattern(use command.Use, table *Table) int {
 		if len(use.Patterns) == 0 && len(s.keys) == 0 && !table.Phase(r).Parked() {
 			return r
 		}
-		if table.Phase(r) == phase.Legacy {
-			continue
-		}
+		pair := s.rules.Set.Pair(r)
 		for _, p := range use.Patterns {
 			literal := p
 			if i := bytes.IndexByte(p, '*'); i >= 0 {
 				literal = p[:i]
 			}
-			prefix := s.rules.Set.Pair(r).Legacy().Prefix()
-			if bytes.HasPrefix(literal, prefix) || bytes.HasPrefix(prefix, literal) {
+			// At prefixed the target names stand where they are looked for, as the legacy ones at legacy.
+			if table.Phase(r) != phase.Legacy && overlap(literal, pair.Legacy().Prefix()) ||
+				!table.Phase(r).Parked() && overlap(literal, pair.Target().Prefix()) {
 				return r
 			}
 		}
