@@ -50,6 +50,9 @@ func AppendScanPattern(dst []byte, set *keyname.Set, pattern []byte) ([]byte, bo
 			return dst, false
 		}
 	}
+	if len(pattern) == 0 || string(pattern) == "*" { // the patterns that match the empty name
+		return append(dst, pattern...), true
+	}
 	dst = append(dst, '*')
 	dst = append(dst, pattern...)
 	return append(dst, '*'), true
