@@ -98,7 +98,7 @@ func (b *Builder) fullRun(c *Command) error {
 		}
 	}
 	b.Transaction = true
-	b.runScript(c, func(l Line) bool { return l.Role == Answer })
+	b.runScript(c)
 	b.Transaction = false
 	return nil
 }

@@ -104,7 +104,7 @@ func (b *Builder) Scripted(c *Command) error {
 	case c.Use.Class == command.ClassRead:
 		b.readScript(c)
 	default:
-		b.runScript(c, func(l Line) bool { return l.Role == Answer })
+		b.runScript(c)
 	}
 	b.Transaction = false
 	return nil
@@ -155,7 +155,7 @@ func (b *Builder) readScript(c *Command) {
 }
 
 // runScript runs all lines; the reply of the first that is the answer is returned.
-func (b *Builder) runScript(c *Command, answer func(Line) bool) {
+func (b *Builder) runScript(c *Command) {
 	lines := append([]Line(nil), b.Lines...)
 	words := append([][]byte(nil), b.args...)
 	b.Reset()
@@ -163,7 +163,7 @@ func (b *Builder) runScript(c *Command, answer func(Line) bool) {
 	b.names(c, start)
 	at := 0
 	for i, l := range lines {
-		if at == 0 && answer(l) {
+		if at == 0 && l.Role == Answer {
 			at = i + 1
 		}
 	}
