@@ -87,13 +87,20 @@ func equalButTimes(got, want resp.Value, skew time.Duration) bool {
 }
 
 // asFromLua: pairs of maps in any order, each name once; doubles as numbers;
-// nulls of any kind; else equal.
+// nulls of any kind inside an aggregate; else equal.
 func asFromLua(got, want resp.Value, skew time.Duration) bool {
 	return equalBytes(fromLua(got), fromLua(want), skew)
 }
 
-// fromLua is what is left of a value that went through a script.
+// fromLua is what is left of a value that went through a script. Of a null alone the kind is known.
 func fromLua(v resp.Value) resp.Value {
+	if v.Null {
+		return v
+	}
+	return insideLua(v)
+}
+
+func insideLua(v resp.Value) resp.Value {
 	switch {
 	case v.Null:
 		return resp.Value{Type: '_', Null: true}
@@ -104,7 +111,7 @@ func fromLua(v resp.Value) resp.Value {
 	}
 	elems := make([]resp.Value, len(v.Elems))
 	for i := range v.Elems {
-		elems[i] = fromLua(v.Elems[i])
+		elems[i] = insideLua(v.Elems[i])
 	}
 	v.Elems = elems
 	if v.Type != '%' {

@@ -98,7 +98,7 @@ func (s *Session) retry() {
 		s.retried(resp.AppendError(nil, string(r.refusal)))
 		return
 	}
-	r.entry.version = s.table.Version
+	r.entry.version, r.entry.nulls = s.table.Version, c.NullArray(args) // it may go as a script
 	rc := s.rewriting(args, c.Use(args))
 	rc.Tracking = false
 	if rc.Use.Block > 0 { // it would wait, and no script may run it
