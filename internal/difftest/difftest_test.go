@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ func TestSequences(t *testing.T) {
 	w := newWorld(t)
 	total := w.sequences(t, leastSequences, budget(t))
 	for name, known := range w.known {
-		c, ok := command.Lookup(asArgs(name))
+		c, ok := command.Lookup(asArgs(strings.Fields(name)...))
 		if !known || !ok || !c.TakesKeys() || uncovered[c.Name] != "" || c.Name != name {
 			continue
 		}

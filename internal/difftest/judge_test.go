@@ -26,8 +26,7 @@ func (r *run) judge(s step, got, want []byte) (problem string, err error) {
 	case name == "exec" && queued != nil:
 		r.multi[s.conn], r.watch[s.conn] = nil, false
 		return r.judgeExec(s, *queued, gotValue, wantValue)
-	case name == "multi" && ok: // not among the others
-		r.others[s.conn]--
+	case name == "multi" && ok:
 		r.multi[s.conn] = new([][]word)
 	case name == "discard" && ok:
 		r.multi[s.conn], r.watch[s.conn] = nil, false

@@ -56,7 +56,7 @@ type run struct {
 	rules   [2]*intercept.Rules
 	multi   [2]*[][]word // the commands of an open MULTI
 	watch   [2]bool
-	others  [2]int  // commands since the first WATCH that are not in its transaction
+	others  [2]int  // commands since the first WATCH that are not in its transaction and may touch what it watches
 	doomed  [2]bool // the engine refused a command of the open MULTI
 	skew    time.Duration
 	counts  *counts
@@ -198,13 +198,27 @@ func noScript(words []string) bool {
 	return ok && (c.Flags&command.NoScript != 0 || c.Use(args).Block > 0) && c.Use(args).Class != command.ClassSession
 }
 
+// mayTouch says that a command may touch a watched name although no value changes: a write that changed nothing and was copied,
+// or a read of several keys, which brings one to its own name. A read of one key must not.
+func mayTouch(words []string) bool {
+	args := asArgs(words...)
+	c, ok := command.Lookup(args)
+	if !ok || c.Name == "exec" || c.Flags&command.Write != 0 {
+		return true
+	}
+	keys, err := c.Keys(nil, args)
+	return err != nil || len(keys) > 1 || len(keys) == 1 && c.Flags&command.ReadOnly == 0
+}
+
 // step sends one step to both sides and compares the replies.
 func (r *run) step(s step) (problem string, err error) {
 	r.began = time.Now()
 	defer func() { r.skew = max(r.skew, r.sinceStep()) }()
-	r.others[1-s.conn]++
-	if r.multi[s.conn] == nil {
-		r.others[s.conn]++
+	if s.served != nil || mayTouch(plain(s.words)) {
+		r.others[1-s.conn]++
+		if r.multi[s.conn] == nil {
+			r.others[s.conn]++
+		}
 	}
 	switch {
 	case s.served != nil:
