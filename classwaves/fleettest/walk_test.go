@@ -31,12 +31,12 @@ var (
 	}
 )
 
-// byFlagsTime is how long TestWalk takes by default, about.
+// byFlagsTime is how long TestWalk takes by default, about: it goes up and down twice.
 const byFlagsTime = 40 * time.Second
 
 // TestWalk takes a fleet under load to the new names and back, by the flags alone. Two of the four
 // servers are started with the old flags, two with those of the step beyond. Nobody notices anything.
-// Longer walks go up and down several times, each time the other way round.
+// It goes up and down at least twice, each time the other way round, so that all steps come by.
 func TestWalk(t *testing.T) {
 	total := walkTime(t, byFlagsTime)
 	f := newFleet(t)
@@ -47,7 +47,7 @@ func TestWalk(t *testing.T) {
 	began := time.Now()
 	g, end := f.play(load.Config{Students: 4, Pause: 120 * time.Millisecond, Probes: probe(total)})
 
-	rounds := max(1, int(total/(2*byFlagsTime)))
+	rounds := max(2, int(total/byFlagsTime))
 	there, back := up, down
 	w := &walker{fleet: f, load: g, at: up[0], began: began, total: total, slots: rounds * size * (len(up) + len(down) - 2)}
 	for range rounds {
