@@ -162,8 +162,13 @@ func TestTheTermRunsOut(t *testing.T) {
 	w.join("a")
 	o := w.asOwner("anna", false)
 	o.Term = testLease
+	o.Before(func(write string) error {
+		if write == "renew" {
+			return errors.New("it hangs")
+		}
+		return nil
+	})
 	first := w.open(o)
-	first.Vanish()
 	var second *control.Controller
 	redistest.WaitFor(t, within, func() bool {
 		var err error
@@ -171,8 +176,13 @@ func TestTheTermRunsOut(t *testing.T) {
 		return err == nil
 	})
 	defer func() { _ = second.Close() }() // the lock goes with the test
-	if err := first.LateTarget(t.Context(), "sessions", phase.Guard); err == nil {
-		t.Error("the one who vanished has written")
+	before := w.target("sessions")
+	var fenced *control.FencedError
+	if err := first.LateTarget(t.Context(), "sessions", phase.Guard); !errors.As(err, &fenced) || fenced.Holder.Owner != second.Holder().Owner {
+		t.Errorf("the one who has lost the lock: got %v, want that %s has it", err, second.Holder().Owner)
+	}
+	if got := w.target("sessions"); got != before {
+		t.Errorf("the one who has lost the lock changed the target from %+v to %+v", before, got)
 	}
 }
 
