@@ -80,30 +80,39 @@ func (r *Rekey) obeyFlags(ctx context.Context) (held bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if err := r.record(ctx); err != nil { // what an earlier call could not
+		return false, err
+	}
 	before := r.rules.Table().Phases
 	allowed, held, err := r.gatePhases(ctx, before, goal)
 	if err != nil {
 		return false, err
 	}
 	err = r.changeTo(ctx, allowed, goal)
-	reached := r.rules.Table().Phases
-	for i := range reached {
-		if reached[i] != before[i] {
+	for i, p := range r.rules.Table().Phases {
+		if p != before[i] {
 			r.recorded[i] = 0 // also where the way back comes before the record
 		}
 	}
 	if err != nil {
 		return held, err
 	}
-	if !slices.Equal(r.recorded, reached) {
-		// Nothing of the earlier phase may come after the record.
-		if err := r.WaitReached(ctx); err != nil {
-			return held, err
-		}
-		r.entered(ctx, reached)
-		r.tellObserver()
+	return held, r.record(ctx)
+}
+
+// record records what the instance has come to and has not recorded. Nothing of the earlier phase may come after
+// the record.
+func (r *Rekey) record(ctx context.Context) error {
+	now := r.rules.Table().Phases
+	if slices.Equal(r.recorded, now) {
+		return nil
 	}
-	return held, nil
+	if err := r.WaitReached(ctx); err != nil {
+		return err
+	}
+	r.entered(ctx, now)
+	r.tellObserver()
+	return nil
 }
 
 // startWaiting begins to look for the verdicts that hold rules back, unless it goes on already. The flags are

@@ -138,3 +138,39 @@ func TestEveryPhaseIsRecorded(t *testing.T) {
 		t.Errorf("dual was entered again, and is recorded as of %s", after)
 	}
 }
+
+// TestUnrecordedPhaseProvesNothing: a verdict from before the process had come to its phase proves no step out of it,
+// also where the record of the coming is still to be made, or cannot be.
+func TestUnrecordedPhaseProvesNothing(t *testing.T) {
+	server := redistest.Shared(t)
+	p, bare := planOn(t, server), server.Client()
+	key := p.ControlPrefix() + "flags:sessions"
+	for _, inTheWay := range []bool{false, true} {
+		must(t, bare.FlushAll(t.Context()).Err())
+		var env environment
+		env.set("CW_CACHE_DUAL_WRITE=1")
+		r, err := rekey.Open(t.Context(), p, rekey.WithFlags(env.lookup))
+		must(t, err)
+		conn, err := r.Dialer(nil)(t.Context(), "tcp", server.Addr())
+		must(t, err)
+		client := redistest.NewConn(t, conn)
+		client.Do("MULTI")
+		env.set("CW_CACHE_PREFIX_ENABLED=1")
+		if err := r.ReloadFlags(shortly(t)); err == nil || r.Phases()["sessions"] != phase.Dual {
+			t.Fatalf("error %v in %s, want one in dual", err, r.Phases()["sessions"])
+		}
+		runSweep(t, server, p, sweep.Backfill, phase.Dual)
+		client.Do("EXEC")
+		if inTheWay {
+			must(t, bare.Del(t.Context(), key).Err())
+			must(t, server.Client().Do(t.Context(), "ACL", "SETUSER", "default", "-hset").Err())
+		}
+		env.set("CW_CACHE_LEGACY_READ=0", "CW_CACHE_GATED=1")
+		must(t, r.ReloadFlags(t.Context()))
+		if got := r.Phases()["sessions"]; got != phase.Dual {
+			t.Errorf("cannot be recorded %v: phase %s by a verdict of before, want dual", inTheWay, got)
+		}
+		must(t, server.Client().Do(t.Context(), "ACL", "SETUSER", "default", "+hset").Err())
+		must(t, r.Close())
+	}
+}

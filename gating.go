@@ -69,6 +69,9 @@ func (r *Rekey) reachable(ctx context.Context, rule int, from, goal phase.Phase,
 		at = next
 	}
 	if !starting {
+		if len(steps) > 0 && r.recorded[rule] != from && r.evidence != nil {
+			return steps[0].From, errUnrecorded
+		}
 		for _, step := range steps {
 			if err := r.unproven(ctx, rule, step); err != nil {
 				return step.From, err
@@ -103,6 +106,10 @@ func (e *unprovenError) Error() string {
 	}
 	return fmt.Sprintf("no verdict says that %s", strings.Join(proofs, ", and that "))
 }
+
+// errUnrecorded is a step out of a phase that the instance came to without being able to record it: verdicts of
+// before would be taken for proofs.
+var errUnrecorded = errors.New("rekey: the phase that the step begins in could not be recorded")
 
 // unproven says why a step's gates do not hold, nil if they do.
 func (r *Rekey) unproven(ctx context.Context, rule int, step phase.Step) error {
