@@ -51,11 +51,26 @@ func Options(s plan.Server) (redis.UniversalOptions, error) {
 		o.MasterName, o.Addrs = host, s.Sentinel
 	}
 	if o.TLSConfig != nil {
+		o.TLSConfig.ServerName = "" // that of the address which is dialled: the URL's host may be the name of a group
+		bare := o.TLSConfig.Clone()
 		if err := addTLS(o.TLSConfig, s.TLS); err != nil {
 			return redis.UniversalOptions{}, err
 		}
+		o.Dialer = secureDialer(bare, o.TLSConfig, s.TLS)
 	}
 	return o, nil
+}
+
+// secureDialer dials with the certificates that are in the files then: an instance outlives them. Where there is nothing to
+// be had from the files it is those that were loaded.
+func secureDialer(bare, loaded *tls.Config, files plan.TLS) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		config := bare.Clone()
+		if addTLS(config, files) != nil {
+			config = loaded
+		}
+		return (&tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: config}).DialContext(ctx, network, addr)
+	}
 }
 
 // addTLS adds the plan's authority and certificate.

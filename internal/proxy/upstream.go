@@ -127,14 +127,12 @@ func (u *Upstream) Base(ctx context.Context, network, addr string) (net.Conn, er
 	if config == nil || network == "unix" {
 		return newHandle(conn), nil
 	}
-	if u.master != "" { // the URL's host is the name of the group
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
-		config = config.Clone()
-		config.ServerName = host
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
+	config = config.Clone()
+	config.ServerName = host
 	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(err, conn.Close())
