@@ -18,9 +18,10 @@ func newAudit(a *app) *cobra.Command {
 		Short: "Find clients that use the server past rekey",
 		Long: `A program that does not go through rekey counts as legacy for ever: what it
 writes under a legacy name is lost for everybody else. audit finds the clients
-that no instance of the fleet has in its record. With --monitor it also listens
-to the server's commands, which costs the server something, and names who uses
-legacy names.
+that no instance of the fleet has in its record, also those that come and go
+while it looks, for a moment. With --monitor it also listens to the server's
+commands, which costs the server something, and names who uses legacy names:
+that finds one that is seldom there.
 
 Its verdict belongs to the gate of several steps. Who may stay outside stands in
 the plan, audit: {allow: [...]}, or in --allow-stranger: users, client names,
@@ -75,9 +76,13 @@ func auditLines(r *control.AuditReport) []line {
 		rows := [][]string{{"stranger", "user", "name", "library", ">db", "last command", ">idle", ">connected for"}}
 		for i := range r.Strangers {
 			s := &r.Strangers[i]
+			since := spanText(s.Age)
+			if s.Gone {
+				since = "gone again"
+			}
 			rows = append(rows, []string{
 				s.Addr, cmp.Or(s.User, "-"), cmp.Or(s.Name, "-"), cmp.Or(s.Library, "-"), fmt.Sprint(s.Database), cmp.Or(s.Command, "-"),
-				spanText(s.Idle), spanText(s.Age),
+				spanText(s.Idle), since,
 			})
 		}
 		out = append(out, tableLines(rows, badLine)...)
@@ -91,7 +96,7 @@ func auditLines(r *control.AuditReport) []line {
 	}
 	out = append(out, line{})
 	if r.Clean {
-		return append(out, line{goodLine, "Nobody uses the server past rekey."})
+		return append(out, line{goodLine, "Nobody was seen to use the server past rekey."})
 	}
 	return append(out, line{plainLine, "Next: stop them, or open them with rekey; who may stay is named in the plan's audit: {allow: [...]}, or with --allow-stranger"})
 }

@@ -234,7 +234,7 @@ func TestAdvance(t *testing.T) {
 // Somebody who is connected past rekey holds the steps that an audit belongs to.
 func TestStrangerHoldsTheGate(t *testing.T) {
 	w := newWalked(t, 1)
-	if run := w.run(exitDone, "audit"); !strings.Contains(run.stdout, "1 allowed, 0 strangers") || !strings.Contains(run.stdout, "Nobody uses the server past rekey.") {
+	if run := w.run(exitDone, "audit"); !strings.Contains(run.stdout, "1 allowed, 0 strangers") || !strings.Contains(run.stdout, "Nobody was seen to use the server past rekey.") {
 		t.Errorf("got %s", run.stdout)
 	}
 	stranger := w.server.Client(func(o *redis.Options) { o.ClientName = "cron-job" })

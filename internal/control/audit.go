@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/classwaves/rekey/internal/command"
 	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
@@ -58,6 +60,7 @@ type Stranger struct {
 	Age      time.Duration `json:"age_ns"`
 	Idle     time.Duration `json:"idle_ns"`
 	Command  string        `json:"command,omitempty"` // its last one, without arguments
+	Gone     bool          `json:"gone,omitempty"`    // it was there for a moment
 }
 
 // Use is how often somebody outside used a legacy name while the server was listened to.
@@ -85,9 +88,11 @@ const kept = 50
 func auditKey(store *fleet.Store) string { return store.Keys().Sweep(auditKind, "fleet") }
 
 // A connection that was opened a moment ago may be an instance's that is about to be admitted. So a stranger
-// is one that is there and outside each time it is looked.
+// is one that is there and outside each time it is looked, or was between the first and the last time, had used keys,
+// and is known at none of them: an instance's uses none before it is admitted, and none at all where it is there to
+// close another one.
 const (
-	looks    = 3
+	looks    = 4
 	lookEach = 100 * time.Millisecond
 )
 
@@ -106,26 +111,61 @@ func audit(ctx context.Context, store *fleet.Store, p *plan.Plan, o AuditOptions
 			return AuditReport{}, err
 		}
 	}
-	outside := seen.strangers(who)
-	for range looks - 1 {
-		if len(outside) == 0 {
-			break
-		}
+	all := []*census{seen}
+	for len(all) < looks && len(seen.strangers(who)) > 0 {
 		if err := pause(ctx, lookEach); err != nil {
 			return AuditReport{}, err
 		}
 		if seen, err = takeCensus(ctx, store); err != nil {
 			return AuditReport{}, err
 		}
-		again := seen.strangers(who)
-		outside = slices.DeleteFunc(again, func(s Stranger) bool {
-			return !slices.ContainsFunc(outside, func(before Stranger) bool { return before.ID == s.ID })
-		})
+		all = append(all, seen)
 	}
-	report.Strangers, report.Found = outside, len(outside)
+	report.Strangers = strangersOf(all, who)
+	report.Found = len(report.Strangers)
 	report.Clients, report.Fleet, report.Own, report.Allowed = seen.count(who)
-	report.Clean = len(outside) == 0 && !slices.ContainsFunc(report.Uses, func(u Use) bool { return !u.Allowed })
+	report.Clean = report.Found == 0 && !slices.ContainsFunc(report.Uses, func(u Use) bool { return !u.Allowed })
 	return report, keepAudit(ctx, store, report)
+}
+
+// strangersOf are who was outside at all looks, and who has used keys and came or went between them.
+func strangersOf(all []*census, who allowed) (out []Stranger) {
+	last := all[len(all)-1]
+	seen, there := make(map[int64]int), make(map[int64]bool)
+	for _, c := range all {
+		for _, s := range c.strangers(who) {
+			seen[s.ID]++
+		}
+	}
+	for _, one := range last.clients {
+		there[one.ID] = true
+	}
+	for _, s := range last.strangers(who) {
+		if seen[s.ID] == len(all) {
+			out = append(out, s)
+		}
+	}
+	for _, c := range all[1:max(1, len(all)-1)] {
+		for _, s := range c.strangers(who) {
+			// The records of before know one that has been taken off them since.
+			known := slices.ContainsFunc(all, func(c *census) bool { return c.fleet[s.ID] || c.own[s.ID] })
+			if !known && usesKeys(s.Command) && seen[s.ID] < len(all) {
+				seen[s.ID] = len(all) // it is told of
+				s.Gone = !there[s.ID]
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+// usesKeys says whether a command may name keys, as CLIENT LIST has it. One that is not known may.
+func usesKeys(name string) bool {
+	if name == "" || name == "NULL" { // nothing was sent
+		return false
+	}
+	c, ok := command.Lookup(bytes.Split([]byte(name), []byte{'|'}))
+	return !ok || c.TakesKeys()
 }
 
 // keepAudit writes the report for [LastAudit].
@@ -179,8 +219,12 @@ const named = 10
 // blockers are what an audit found.
 func (r AuditReport) blockers() (out []Blocker) {
 	for _, s := range r.Strangers[:min(len(r.Strangers), named)] {
-		out = append(out, Blocker{Reason: Strangers, Name: s.Addr, Text: s.String() + " is connected and in nobody's record, so it counts as legacy",
-			Try: "open it with rekey or stop it; --allow-stranger " + s.Addr + " if it never uses these keys"})
+		is, address := " is connected and in nobody's record", s.Addr
+		if s.Gone { // it comes back from another port
+			is, address = " came and went and was in nobody's record", s.host()
+		}
+		out = append(out, Blocker{Reason: Strangers, Name: s.Addr, Text: s.String() + is + ", so it counts as legacy",
+			Try: "open it with rekey or stop it; --allow-stranger " + address + " if it never uses these keys"})
 	}
 	if more := len(r.Strangers) - named; more > 0 {
 		out = append(out, Blocker{Reason: Strangers, Text: fmt.Sprintf("%d more are", more), Try: "rekey audit lists them"})

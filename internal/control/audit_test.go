@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -122,6 +123,44 @@ func TestStrangersHoldTheStep(t *testing.T) {
 	}
 }
 
+// A client that opens a connection for each command is another one at each look, and a stranger all the same.
+func TestAClientThatComesAndGoesHoldsTheStep(t *testing.T) {
+	w := newWorld(t, testPlan)
+	w.join("a")
+	ctx, stop := context.WithCancel(context.Background())
+	var clients sync.WaitGroup
+	for i := range 8 {
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				client := redis.NewClient(&redis.Options{Addr: w.server.Addr(), ClientName: "cron"})
+				client.Set(ctx, "session:1", 1, 0)
+				time.Sleep(time.Duration(20+5*i) * time.Millisecond) // it is what such a client does
+				_ = client.Close()                                   // nothing is buffered
+			}
+		})
+	}
+	redistest.WaitFor(t, within, func() bool { return strings.Count(w.client.ClientList(t.Context()).Val(), "name=cron") >= 4 })
+	c := w.open(w.options())
+	err := c.Run(t.Context(), []string{"sessions"}, 0)
+	report := w.audit(control.AuditOptions{})
+	allowed := w.audit(control.AuditOptions{Allow: []string{"cron"}})
+	stop()
+	clients.Wait()
+	mustBlock(t, blocked(t, err), control.Strangers, "named cron", "--allow-stranger 127.0.0.1")
+	if got := w.phase("sessions"); got != phase.Guard {
+		t.Errorf("got %v, want guard", got)
+	}
+	if report.Clean || report.Found == 0 || report.Strangers[0].Command != "set" {
+		t.Errorf("got %+v, want one who sets keys", report)
+	}
+	if !allowed.Clean {
+		t.Errorf("allowed by its name: got %+v", allowed)
+	}
+	if err := c.Run(t.Context(), []string{"sessions"}, phase.Dual); err != nil {
+		t.Errorf("after the client has ended: %v", err)
+	}
+}
+
 // closeOthers closes what is not rekey's own.
 func (w *world) closeOthers() {
 	w.t.Helper()
@@ -143,12 +182,38 @@ func TestAConnectionThatIsAboutToBeAdmitted(t *testing.T) {
 			client := redis.NewClient(&redis.Options{Addr: w.server.Addr()})
 			conn := client.Conn()
 			id := conn.ClientID(ctx).Val()
-			_, _ = w.store.Admit(ctx, a.id, id, false) // the test ends it anywhere
+			if _, err := w.store.Admit(ctx, a.id, id, false); err == nil { // the test ends it anywhere
+				conn.Get(ctx, "session:1")
+			}
 			_ = client.Close()
 		}
 	}()
 	defer func() { stop(); <-done }()
 	for range 20 {
+		if r := w.audit(control.AuditOptions{}); !r.Clean {
+			t.Fatalf("got %+v", r.Strangers)
+		}
+	}
+}
+
+// Nor is one on which an instance closes another, which is never admitted.
+func TestAConnectionThatClosesAnother(t *testing.T) {
+	w := newWorld(t, testPlan)
+	w.join("a")
+	ctx, stop := context.WithCancel(t.Context())
+	var instances sync.WaitGroup
+	for range 4 {
+		instances.Go(func() {
+			for ctx.Err() == nil {
+				client := redis.NewClient(&redis.Options{Addr: w.server.Addr()})
+				client.ClientKillByFilter(ctx, "ID", "1")
+				client.ClientUnblock(ctx, 1)
+				_ = client.Close() // nothing is buffered
+			}
+		})
+	}
+	defer func() { stop(); instances.Wait() }()
+	for range 8 {
 		if r := w.audit(control.AuditOptions{}); !r.Clean {
 			t.Fatalf("got %+v", r.Strangers)
 		}
@@ -243,6 +308,20 @@ func TestAuditWithoutRights(t *testing.T) {
 		store := fleet.NewStore(w.plan, w.server.Client(asUser(user, "pw")))
 		_, err := control.Audit(t.Context(), store, w.plan, control.AuditOptions{Monitor: time.Second, Allow: []string{"127.0.0.1"}})
 		wantWords(t, err, right)
+	}
+}
+
+// What an instance sends on a connection before it is admitted, and on one to close another, uses no keys.
+func TestUsesKeys(t *testing.T) {
+	for _, name := range []string{"", "NULL", "hello", "auth", "select", "client", "client|id", "client|setinfo", "client|kill", "client|unblock", "info", "multi", "exec", "command|info"} {
+		if control.UsesKeys(name) {
+			t.Errorf("%q uses keys", name)
+		}
+	}
+	for _, name := range []string{"get", "set", "del", "mget", "blpop", "evalsha", "fcall", "xgroup|create", "module.command"} {
+		if !control.UsesKeys(name) {
+			t.Errorf("%q uses no keys", name)
+		}
 	}
 }
 

@@ -200,12 +200,17 @@ func allowing(lists ...[]string) (a allowed) {
 	return a
 }
 
-func (a allowed) has(s Stranger) bool {
+// host is the address without its port.
+func (s Stranger) host() string {
 	host := s.Addr
 	if i := strings.LastIndexByte(host, ':'); i >= 0 {
 		host = host[:i]
 	}
-	host = strings.Trim(host, "[]")
+	return strings.Trim(host, "[]")
+}
+
+func (a allowed) has(s Stranger) bool {
+	host := s.host()
 	for _, w := range a.words {
 		if w != "" && (w == s.User || w == s.Name || w == s.Addr || w == host) {
 			return true

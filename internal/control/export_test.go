@@ -34,8 +34,9 @@ func (c *Controller) LateTarget(ctx context.Context, rule string, to phase.Phase
 	return err
 }
 
-// Unquote and GlobsMeet are tested on their own.
+// These are tested on their own.
 var (
+	UsesKeys  = usesKeys
 	Unquote   = unquote
 	GlobsMeet = globsMeet
 )
