@@ -53,9 +53,13 @@ func (a *Agent) Admit(client int64) (conn string, err error) {
 var errNotRenewed = fmt.Errorf("%w: this connection is not admitted before the lease is renewed", ErrLeaseLost)
 
 // unmoved says whether the fleet is for certain where this instance is: nobody goes past it while its lease
-// lasts, and behind that the targets say so. A server without memory for a record still tells them.
+// lasts and its record is there, and behind that the targets say so. A server without memory for a record still
+// tells them.
 func (a *Agent) unmoved(ctx context.Context) bool {
-	if a.remaining() > 0 {
+	a.mu.Lock()
+	held := !a.shut && a.lease.Remaining(a.Now()) > 0
+	a.mu.Unlock()
+	if held {
 		return true
 	}
 	targets, err := a.store.Targets(ctx)

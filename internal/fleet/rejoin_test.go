@@ -134,6 +134,9 @@ rules:
 		case n == 1:
 			step(way[1])
 			step(way[2])
+			if _, err := agent.Admit(0); err == nil {
+				t.Errorf("a connection without a number was let pass while the instance was at %v and the fleet at %v", way[0], target.Phase)
+			}
 		case n == 2 && again: // it is in the records again, until the lease has run out
 			later.Store(int64(p.Fleet.Lease))
 			bury()
