@@ -61,6 +61,33 @@ func TestFullMemory(t *testing.T) {
 
 const oom = "OOM"
 
+// TestFullMemoryOfAnOlderServer: where nobody can tell when P expires (before 7.0), an expiry that cannot be given to L is
+// not given to P either: the next read in dual would make P of an L that lives for ever.
+func TestFullMemoryOfAnOlderServer(t *testing.T) {
+	server := redistest.Shared(t, redistest.WithConfig(`rename-command PEXPIRETIME ""`))
+	bare := server.Conn()
+	if server.IsValkey() || server.AtLeast(7, 2) {
+		// Time stands still in its scripts, and nothing is asked there.
+		return
+	}
+	s := mirrorDual
+	c := connect(t, in(t, s), server.Addr())
+	for _, words := range []string{"EXPIRE k 10", "PEXPIRE k 10000", "GETEX k EX 10"} {
+		want(t, c, "OK", "SET", s.legacy("k"), "v")
+		want(t, bare, "OK", "CONFIG", "SET", "maxmemory", "1")
+		wantPrefix(t, c, "OOM ", logical(s, strings.Fields(words))...)
+		for _, name := range s.copies("k") {
+			want(t, bare, "-1", "PTTL", name)
+			want(t, bare, "v", "GET", name)
+		}
+		want(t, c, "1", "EXPIREAT", s.legacy("k"), "4102444800")
+		for _, name := range s.copies("k") {
+			want(t, bare, "4102444800", "EXPIRETIME", name)
+		}
+		want(t, bare, "OK", "CONFIG", "SET", "maxmemory", "0")
+	}
+}
+
 // logical puts the rule's prefix before the names in a command of the tables above.
 func logical(s stage, words []string) []string {
 	out := append([]string(nil), words...)

@@ -14,7 +14,8 @@ var ErrNeedsMemory = errors.New("rekey: full memory: the other copy of the key c
 // nothing can be copied: on each name that exists, and P's reply is the answer. A
 // copy that is missing stays missing, which is a state that dual and settled know. In
 // mode ttl the expiry of P is given to L, because before 7.2 a relative one would
-// differ.
+// differ; before 7.0, where nobody tells it to the millisecond, nothing is run, for an L
+// that stays without it would be copied to P once P has expired.
 //
 // KEYS: P, L. ARGV: protocol, nulls, mode, place of the key, the command's words.
 var scriptFull = []byte(scriptCall + `local P,L,k=KEYS[1],KEYS[2],tonumber(ARGV[4])
@@ -23,6 +24,8 @@ local function on(name) a[k]=name return c(a) end
 local function has(name) return redis.call('EXISTS',name)==1 end
 local p,l=has(P),has(L)
 if l and not p then return on(L) end
+if l and ARGV[3]=='ttl' then local t=redis.pcall('PEXPIRETIME',P)
+if type(t)=='table' and t.err then return redis.error_reply("OOM command not allowed when used memory > 'maxmemory'.") end end
 local r=on(P)
 if not l then return r end
 if ARGV[3]~='ttl' then on(L) return r end
