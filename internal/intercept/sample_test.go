@@ -132,6 +132,7 @@ func TestAddedOnALink(t *testing.T) {
 			deliver(t, w)
 		}
 		slow.pause = 5 * time.Millisecond
+		w.link.Conn().Measure(1 << 30) // and not this one by chance
 		w.link.Client(slow.s, first)
 		w.link.Conn().Measure(1)
 		w.link.Client(quick.s, resp.AppendCommand(nil, []byte("SET"), []byte("b:1"), []byte("x")))
