@@ -182,9 +182,10 @@ func anyIsOpen(u Use, words [][]byte) Use {
 }
 
 // xaddForm: an id that the server makes is an effect, and so is trimming "about" a
-// length, which depends on how the entries lie in memory.
+// length, which depends on how the entries lie in memory. Trimming by references looks at
+// the groups of the stream, and which entries it left is not in the reply.
 func xaddForm(u Use, args [][]byte) Use {
-	about := false
+	about, effect := false, ClassEffect
 	for i := 2; i < len(args); i++ {
 		switch w := args[i]; {
 		case foldEqual(w, "MAXLEN"), foldEqual(w, "MINID"):
@@ -195,13 +196,15 @@ func xaddForm(u Use, args [][]byte) Use {
 			i++ // the threshold
 		case foldEqual(w, "LIMIT"):
 			i++
-		case foldEqual(w, "NOMKSTREAM"), foldEqual(w, "KEEPREF"), foldEqual(w, "DELREF"), foldEqual(w, "ACKED"):
+		case foldEqual(w, "NOMKSTREAM"), foldEqual(w, "KEEPREF"):
+		case foldEqual(w, "DELREF"), foldEqual(w, "ACKED"):
+			effect = ClassRecopy
 		case isByte(w, '*'), partialID(w):
-			u.Class = ClassEffect
+			u.Class = effect
 			return u
 		case exactID(w):
 			if about {
-				u.Class = ClassEffect
+				u.Class = effect
 			}
 			return u
 		default:

@@ -76,7 +76,7 @@ func (b *Builder) effect(c *Command) {
 func xaddID(args [][]byte) int {
 	for i := 2; i < len(args); i++ {
 		switch w := args[i]; {
-		case equalFold(w, "nomkstream"), equalFold(w, "keepref"), equalFold(w, "delref"), equalFold(w, "acked"):
+		case equalFold(w, "nomkstream"), equalFold(w, "keepref"):
 		case equalFold(w, "limit"):
 			i++
 		case equalFold(w, "maxlen"), equalFold(w, "minid"):
