@@ -22,7 +22,7 @@ const (
 )
 
 // gatePhases turns the phases that the flags choose into those that may be taken now. now is nil in
-// Open, where what the process did before is not known: the way from legacy is looked at then.
+// Open, where what the process did before is not known. held says that the flags are to be looked at again.
 func (r *Rekey) gatePhases(ctx context.Context, now, goal []phase.Phase) (allowed []phase.Phase, held bool, err error) {
 	gated, err := phase.Gated(r.lookup)
 	if err != nil {
@@ -32,31 +32,34 @@ func (r *Rekey) gatePhases(ctx context.Context, now, goal []phase.Phase) (allowe
 	defer cancel()
 	allowed = slices.Clone(goal)
 	for i := range goal {
-		from := phase.Legacy
-		if now != nil {
-			from = now[i]
+		var stop phase.Phase
+		var unproven error
+		if now == nil {
+			stop, unproven = r.begin(ctx, i, goal[i])
+		} else {
+			stop, unproven = r.reachable(ctx, i, now[i], goal[i])
 		}
-		stop, unproven := r.reachable(ctx, i, from, goal[i], now == nil)
+		r.unseen[i] = gated && failed(unproven) && (now == nil || r.unseen[i])
 		if unproven == nil {
 			continue
 		}
 		if gated {
 			allowed[i] = stop
 			held = true
+		}
+		waits := allowed[i] != goal[i]
+		if waits {
 			r.gated[i].held.Add(1)
 		} else {
 			r.gated[i].ungated.Add(1)
 		}
-		r.sayUnproven(i, goal[i], unproven, gated)
+		r.sayUnproven(i, goal[i], unproven, waits)
 	}
 	return allowed, held, nil
 }
 
-// reachable is how far on the way to the goal every step with a gate has its proof, and what the first
-// one that has none lacks. A process that has just started counts only the last step with a gate: the
-// earlier ones were made when their proofs were there, or by others.
-func (r *Rekey) reachable(ctx context.Context, rule int, from, goal phase.Phase, starting bool) (phase.Phase, error) {
-	var steps []phase.Step
+// gatedSteps are the steps with a gate on the way between two phases of a rule.
+func (r *Rekey) gatedSteps(rule int, from, goal phase.Phase) (steps []phase.Step) {
 	strategy := r.plan.Rules[rule].Strategy
 	for at := from; at != goal; {
 		next, ok := phase.Next(strategy, at, goal)
@@ -68,29 +71,57 @@ func (r *Rekey) reachable(ctx context.Context, rule int, from, goal phase.Phase,
 		}
 		at = next
 	}
-	if !starting {
-		if len(steps) > 0 && r.recorded[rule] != from && r.evidence != nil {
-			return steps[0].From, errUnrecorded
-		}
-		for _, step := range steps {
-			if err := r.unproven(ctx, rule, step); err != nil {
-				return step.From, err
-			}
-		}
-		return goal, nil
+	return steps
+}
+
+// reachable is how far on the way to the goal every step with a gate has its proof, and what the first
+// one that has none lacks.
+func (r *Rekey) reachable(ctx context.Context, rule int, from, goal phase.Phase) (phase.Phase, error) {
+	steps := r.gatedSteps(rule, from, goal)
+	if len(steps) > 0 && r.recorded[rule] != from && !r.unseen[rule] && r.evidence != nil {
+		return steps[0].From, errUnrecorded
 	}
-	var first error
-	for _, step := range slices.Backward(steps) {
+	for _, step := range steps {
+		if err := r.unproven(ctx, rule, step); err != nil {
+			return step.From, err
+		}
+	}
+	return goal, nil
+}
+
+// begin is where a process that has just started begins a rule, and what the step beyond lacks. It counts the way
+// from legacy, and there only the last step with a gate: the earlier ones were made when their proofs were there,
+// or by others.
+//
+// Where a look fails nothing is known of the fleet but the goal: it is there, or waits for the proof in the first phase
+// of the last step with a gate. So that phase is the one to begin in, if it may stand beside the goal; what lies
+// further back may not. If it may not (goals drain and move), the step that ends at the goal has no gate, and the
+// goal may stand beside all that lead there.
+func (r *Rekey) begin(ctx context.Context, rule int, goal phase.Phase) (stop phase.Phase, first error) {
+	stop = goal
+	for _, step := range slices.Backward(r.gatedSteps(rule, phase.Legacy, goal)) {
 		err := r.unproven(ctx, rule, step)
 		if err == nil {
-			return goal, first
+			break
 		}
-		goal = step.From
 		if first == nil {
 			first = err
 		}
+		if failed(err) && !phase.Beside(step.Strategy, step.From, goal) {
+			break
+		}
+		stop = step.From
+		if failed(err) {
+			break
+		}
 	}
-	return goal, first
+	return stop, first
+}
+
+// failed says that a look for a verdict failed, which says nothing of the verdict. That a plan names no server is
+// known to the whole fleet, and that nothing is ever proven then.
+func failed(err error) bool {
+	return err != nil && !errors.As(err, new(*unprovenError)) && !errors.Is(err, fleet.ErrNoServer)
 }
 
 // unprovenError is a step whose gates nothing proves.
@@ -147,7 +178,8 @@ func (r *Rekey) sayUnproven(rule int, goal phase.Phase, reason error, held bool)
 }
 
 // entered records the phases that the instance is in, for the gates of others. What could not be recorded is
-// recorded with the next phases.
+// recorded with the next phases. A phase in which the process has begun because it could not look is recorded when it
+// has looked: the verdict would be older than the record else, and the process held until there is another.
 func (r *Rekey) entered(ctx context.Context, now []phase.Phase) {
 	if r.evidence == nil {
 		copy(r.recorded, now)
@@ -155,13 +187,18 @@ func (r *Rekey) entered(ctx context.Context, now []phase.Phase) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, evidenceTimeout)
 	defer cancel()
+	said := r.unrecorded
+	r.unrecorded = false
 	for i, p := range now {
-		if r.recorded[i] == p {
+		if r.recorded[i] == p || r.unseen[i] {
 			continue
 		}
 		if r.plan.Rules[i].Flags != phase.FlagsNone {
 			if err := r.evidence.Entered(ctx, r.plan.Rules[i].Name, p); err != nil {
-				r.log.Warn("the phase is not recorded, so a gate may be taken for proven too early", "rule", r.plan.Rules[i].Name, "error", err)
+				if !said {
+					r.log.Warn("the phase is not recorded, so a gate may be taken for proven too early", "rule", r.plan.Rules[i].Name, "error", err)
+				}
+				r.unrecorded = true
 				continue
 			}
 		}
@@ -193,6 +230,6 @@ func (r *Rekey) stillHeld() bool {
 	if err != nil && r.ctx.Err() == nil {
 		r.log.Warn("the flags are not obeyed now", "error", err)
 	}
-	r.waiting = held || err != nil
+	r.waiting = held || err != nil || !slices.Equal(r.recorded, r.rules.Table().Phases)
 	return r.waiting
 }

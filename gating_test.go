@@ -65,8 +65,13 @@ func planOn(t *testing.T, server *redistest.Server) *plan.Plan {
 
 func runSweep(t *testing.T, server *redistest.Server, p *plan.Plan, kind sweep.Kind, in phase.Phase) sweep.Result {
 	t.Helper()
+	return runSweepOn(t, server, p, "sessions", kind, in)
+}
+
+func runSweepOn(t *testing.T, server *redistest.Server, p *plan.Plan, rule string, kind sweep.Kind, in phase.Phase) sweep.Result {
+	t.Helper()
 	result, err := sweep.Run(t.Context(), sweep.Options{
-		Client: server.Client(), Plan: p, Rule: "sessions", Kind: kind, Phase: in, Execute: true,
+		Client: server.Client(), Plan: p, Rule: rule, Kind: kind, Phase: in, Execute: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -131,18 +136,97 @@ func TestUngatedFlags(t *testing.T) {
 	}
 }
 
-// TestGatedFlagsWithoutServer: a process whose server is down opens, in a phase that needs no proof.
+// goals are the phases that flags choose for a rule of the test's plan, with the sweep that proves the last step with a
+// gate before each: that step's first phase is where the sweep runs.
+var goals = []struct {
+	rule     string
+	strategy phase.Strategy
+	flags    phase.Flags
+	goal     phase.Phase
+	in       phase.Phase
+	proof    sweep.Kind
+}{
+	{"sessions", phase.Mirror, phase.FlagsCache, phase.Dual, phase.Guard, sweep.Purge},
+	{"sessions", phase.Mirror, phase.FlagsCache, phase.Settled, phase.Dual, sweep.Backfill},
+	{"sessions", phase.Mirror, phase.FlagsCache, phase.Drain, phase.Guard, sweep.Purge},
+	{"sessions", phase.Mirror, phase.FlagsCache, phase.Sealed, phase.Dual, sweep.Backfill},
+	{"sessions", phase.Mirror, phase.FlagsCache, phase.Prefixed, phase.Sealed, sweep.Cleanup},
+	{"limits", phase.Relocate, phase.FlagsRL, phase.Hold, phase.Legacy, sweep.Purge},
+	{"limits", phase.Relocate, phase.FlagsRL, phase.Move, phase.Legacy, sweep.Purge},
+	{"limits", phase.Relocate, phase.FlagsRL, phase.Prefixed, phase.Move, sweep.Relocate},
+}
+
+// setPhase sets the flags of a phase, and that steps with a gate wait for it.
+func (e *environment) setPhase(t *testing.T, f phase.Flags, p phase.Phase) {
+	t.Helper()
+	settings, err := phase.ToFlags(f, p)
+	must(t, err)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.flags = map[string]string{phase.CacheGated: "1"}
+	for _, s := range settings {
+		if !s.Unset {
+			e.flags[s.Name] = s.Value
+		}
+	}
+}
+
+// TestGatedFlagsWithoutServer: a process whose server is down opens, in a phase that may stand beside the one that the
+// flags choose: the fleet is there, if it is not on the way.
 func TestGatedFlagsWithoutServer(t *testing.T) {
 	server := redistest.Start(t)
 	p := planOn(t, server)
 	server.Kill()
-	var env environment
-	env.set("CW_CACHE_PREFIX_ENABLED=1", "CW_CACHE_DUAL_WRITE=1", "CW_CACHE_GATED=1")
-	began := time.Now()
-	r, err := rekey.Open(t.Context(), p, rekey.WithFlags(env.lookup))
-	must(t, err)
-	defer func() { must(t, r.Close()) }()
-	if got := r.Phases()["sessions"]; got != phase.Guard {
-		t.Errorf("phase %s after %v, want guard", got, time.Since(began))
+	for _, g := range goals {
+		t.Run(g.rule+" "+g.goal.String(), func(t *testing.T) {
+			var env environment
+			env.setPhase(t, g.flags, g.goal)
+			r, err := rekey.Open(t.Context(), p, rekey.WithFlags(env.lookup))
+			must(t, err)
+			defer func() { must(t, r.Close()) }()
+			if got := r.Phases()[g.rule]; !phase.Beside(g.strategy, got, g.goal) {
+				t.Errorf("it begins in %s, which may not stand beside %s", got, g.goal)
+			}
+		})
+	}
+}
+
+// TestGatedFlagsWhenTheLookFails: a process that cannot look for the verdict when it starts, and could record a phase,
+// begins beside the phase that the flags choose, and records nothing: the verdict would be older than its coming, and it
+// would stay there for good. It goes on by itself when the verdict can be read.
+func TestGatedFlagsWhenTheLookFails(t *testing.T) {
+	for _, g := range goals {
+		t.Run(g.rule+" "+g.goal.String(), func(t *testing.T) {
+			server := redistest.Shared(t)
+			p, bare := planOn(t, server), server.Client()
+			entered := p.ControlPrefix() + "flags:" + g.rule
+			if !g.in.Parked() {
+				must(t, bare.HSet(t.Context(), entered, g.in.String(), 1).Err())
+			}
+			runSweepOn(t, server, p, g.rule, g.proof, g.in)
+			verdict := p.ControlPrefix() + "sweep:" + g.proof.String() + ":" + g.rule
+			must(t, bare.Rename(t.Context(), verdict, "aside").Err())
+			for _, kind := range []string{"purge", "backfill", "cleanup", "relocate"} {
+				must(t, bare.SAdd(t.Context(), p.ControlPrefix()+"sweep:"+kind+":"+g.rule, "no string").Err())
+			}
+			var env environment
+			env.setPhase(t, g.flags, g.goal)
+			r, err := rekey.Open(t.Context(), p, rekey.WithFlags(env.lookup))
+			must(t, err)
+			defer func() { must(t, r.Close()) }()
+			if got := r.Phases()[g.rule]; !phase.Beside(g.strategy, got, g.goal) {
+				t.Errorf("it begins in %s, which may not stand beside %s", got, g.goal)
+			} else if got != g.goal {
+				must(t, r.ReloadFlags(t.Context())) // another look that fails
+				if now := bare.HGet(t.Context(), entered, got.String()).Val(); !got.Parked() && now != "1" {
+					t.Errorf("%s is recorded as entered at %s", got, now)
+				}
+			}
+			must(t, bare.Rename(t.Context(), "aside", verdict).Err())
+			reached(t, r, map[string]phase.Phase{g.rule: g.goal})
+			redistest.WaitFor(t, 5*time.Second, func() bool {
+				return g.goal.Parked() || bare.HExists(t.Context(), entered, g.goal.String()).Val()
+			})
+		})
 	}
 }

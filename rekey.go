@@ -37,6 +37,9 @@ type Rekey struct {
 	obeying  chan struct{} // a lock with room for the one who obeys flags, see lockFlags; it guards what follows
 	waiting  bool          // held rules are looked after
 	recorded []phase.Phase // as the fleet's records tell of this process; 0 where they do not
+	unseen   []bool        // rules of whose verdicts nothing could be read since the process started
+
+	unrecorded bool // something could not be recorded the last time, and that was said
 
 	agent *fleet.Agent // nil without a fleet
 
@@ -75,6 +78,7 @@ func Open(ctx context.Context, p *plan.Plan, opts ...Option) (*Rekey, error) {
 		rules:  &intercept.Rules{Set: names, Databases: p.Databases, Evicts: p.Server.Evicts, Stats: intercept.NewStats(names.Len())},
 		gated:  make([]ruleGate, names.Len()),
 		wanted: slices.Repeat([]phase.Phase{phase.Legacy}, names.Len()), recorded: make([]phase.Phase, names.Len()),
+		unseen:  make([]bool, names.Len()),
 		obeying: make(chan struct{}, 1),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
