@@ -61,6 +61,7 @@ type entry struct {
 	count   int  // confirmations that are still to come
 	local   []byte
 	pattern []byte
+	matches bool               // only the names that match pattern are shown, which may be empty
 	then    func(reply []byte) // of kindCapture, and of a SELECT inside MULTI
 	arena   []byte             // memory of renames
 }

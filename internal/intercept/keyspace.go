@@ -39,7 +39,7 @@ func (s *Session) keyspace(c *command.Command, raw []byte, args [][]byte) {
 	case "keys":
 		e.names = namesKeys
 		if len(words) == 2 {
-			e.pattern = e.keep(words[1])
+			e.pattern, e.matches = e.keep(words[1]), true
 			words[1] = physicalPattern(s, words[1])
 		}
 	default:
@@ -53,7 +53,7 @@ func (s *Session) keyspace(c *command.Command, raw []byte, args [][]byte) {
 func (s *Session) scanWords(e *entry, words [][]byte) {
 	for i := 2; i+1 < len(words); i += 2 {
 		if bytes.EqualFold(words[i], []byte("match")) {
-			e.pattern = e.keep(words[i+1])
+			e.pattern, e.matches = e.keep(words[i+1]), true
 			words[i+1] = physicalPattern(s, words[i+1])
 		}
 	}

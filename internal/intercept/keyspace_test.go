@@ -4,8 +4,11 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/classwaves/rekey/internal/intercept"
+	"github.com/classwaves/rekey/internal/keyname"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/internal/resp"
+	"github.com/classwaves/rekey/phase"
 )
 
 // TestEmptyName: a key may have no name at all, and the patterns that show it on the bare server show it here.
@@ -32,6 +35,41 @@ func TestEmptyName(t *testing.T) {
 			if got := names(client.Do("SCAN", "0", "MATCH", pattern, "COUNT", "100").Elems[1]); !slices.Equal(got, want) {
 				t.Errorf("%s: SCAN MATCH %q: got %q, want %q", p, pattern, got, want)
 			}
+		}
+	}
+}
+
+// TestEmptyPattern: an empty pattern matches the key without a name and no other, also where everything must be asked
+// of the server because a rule gives its keys another name altogether.
+func TestEmptyPattern(t *testing.T) {
+	server := redistest.Shared(t)
+	bare := server.Conn()
+	bare.Do("MSET", "old:1", "v", "", "v")
+	legacy, err := keyname.Parse("old:{id}", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := keyname.Parse("cw:{env}:new:{id}", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := keyname.NewPair("renamed", legacy, target, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := keyname.NewSet([]*keyname.Pair{pair}, []byte("rekey:test:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := &intercept.Rules{Set: set, Stats: intercept.NewStats(1)}
+	setPhases(rules, phase.Dual)
+	for _, words := range [][]string{{"KEYS", ""}, {"SCAN", "0", "MATCH", ""}, {"SCAN", "0", "MATCH", "*", "MATCH", ""}} {
+		names := redistest.NewConn(t, dial(t, server, rules)).Do(words...)
+		if words[0] == "SCAN" {
+			names = names.Elems[1]
+		}
+		if len(names.Elems) != 1 || len(names.Elems[0].Str) != 0 {
+			t.Errorf("%q: got %d names, want the empty one", words, len(names.Elems))
 		}
 	}
 }

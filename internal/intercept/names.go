@@ -146,7 +146,7 @@ func (s *Session) logicalNames(e *entry, array []byte, once bool) (names []byte,
 		at += n
 		var shown bool
 		logical, shown = rewrite.AppendLogical(logical[:0], s.rules.Set, e.table, name)
-		if !shown || e.pattern != nil && !keyname.GlobMatchKey(e.pattern, logical) {
+		if !shown || e.matches && !keyname.GlobMatchKey(e.pattern, logical) {
 			continue
 		}
 		if once {
