@@ -230,3 +230,33 @@ func TestGatedFlagsWhenTheLookFails(t *testing.T) {
 		})
 	}
 }
+
+// TestGatedFlagsOnAServerThatHangs: the look for a verdict ends soon on a server that takes connections and answers nothing.
+func TestGatedFlagsOnAServerThatHangs(t *testing.T) {
+	server := redistest.Start(t)
+	p := planOn(t, server)
+	server.Pause()
+	defer server.Continue()
+	var env environment
+	env.setPhase(t, phase.FlagsCache, phase.Dual)
+	type opened struct {
+		r   *rekey.Rekey
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		r, err := rekey.Open(t.Context(), p, rekey.WithFlags(env.lookup))
+		done <- opened{r, err}
+	}()
+	select {
+	case o := <-done:
+		must(t, o.err)
+		must(t, o.r.Close())
+	case <-time.After(20 * time.Second):
+		server.Continue()
+		if o := <-done; o.err == nil {
+			must(t, o.r.Close())
+		}
+		t.Fatal("Open has not returned")
+	}
+}

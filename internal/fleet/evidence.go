@@ -28,6 +28,7 @@ func OpenEvidence(p *plan.Plan) (*Evidence, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.ContextTimeoutEnabled = true // its caller bounds each look, for the flags are locked meanwhile
 	return &Evidence{plan: p, client: Client(o, p.Databases[0])}, nil
 }
 
