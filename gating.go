@@ -53,7 +53,7 @@ func (r *Rekey) gatePhases(ctx context.Context, now, goal []phase.Phase) (allowe
 		} else {
 			r.gated[i].ungated.Add(1)
 		}
-		r.sayUnproven(i, goal[i], unproven, waits)
+		r.sayUnproven(i, stop, goal[i], unproven, waits)
 	}
 	return allowed, held, nil
 }
@@ -74,16 +74,26 @@ func (r *Rekey) gatedSteps(rule int, from, goal phase.Phase) (steps []phase.Step
 	return steps
 }
 
-// reachable is how far on the way to the goal every step with a gate has its proof, and what the first
-// one that has none lacks.
+// reachable is how far a rule may go on the way to the goal, and what the step beyond lacks. A proof counts from
+// when the last process came to the step's first phase, and this one is such a process: it has to stand there, and
+// to be recorded, before it looks. Nothing is proven of what it wrote until then.
 func (r *Rekey) reachable(ctx context.Context, rule int, from, goal phase.Phase) (phase.Phase, error) {
 	steps := r.gatedSteps(rule, from, goal)
-	if len(steps) > 0 && r.recorded[rule] != from && !r.unseen[rule] && r.evidence != nil {
-		return steps[0].From, errUnrecorded
+	if step, ok := phase.StepBetween(r.plan.Rules[rule].Strategy, from, goal); ok {
+		steps = nil
+		if len(step.Gates) > 0 {
+			steps = []phase.Step{step} // it has gates of its own: drain to prefixed does not go by way of sealed
+		}
 	}
 	for _, step := range steps {
+		if step.From != from {
+			return step.From, &unprovenError{step, step.Gates}
+		}
+		if r.recorded[rule] != from && !r.unseen[rule] && r.evidence != nil {
+			return from, errUnrecorded
+		}
 		if err := r.unproven(ctx, rule, step); err != nil {
-			return step.From, err
+			return from, err
 		}
 	}
 	return goal, nil
@@ -157,14 +167,16 @@ func (r *Rekey) unproven(ctx context.Context, rule int, step phase.Step) error {
 	return nil
 }
 
-// sayUnproven tells the operator, once for each goal of a rule, which command would prove the step.
-func (r *Rekey) sayUnproven(rule int, goal phase.Phase, reason error, held bool) {
-	if r.gated[rule].said.Swap(uint32(goal)) == uint32(goal) {
+// sayUnproven tells the operator, once for each goal of a rule and each stop on the way, which command would prove the
+// step.
+func (r *Rekey) sayUnproven(rule int, stop, goal phase.Phase, reason error, held bool) {
+	saying := uint32(stop)<<8 | uint32(goal)
+	if r.gated[rule].said.Swap(saying) == saying {
 		return
 	}
 	what := "the flags ask for a phase whose gate is not proven; it is taken all the same"
 	if held {
-		what = "the flags ask for a phase whose gate is not proven; the rule stays where it is until it is"
+		what = "the flags ask for a phase whose gate is not proven; the rule goes no further until it is"
 	}
 	name := r.plan.Rules[rule].Name
 	attrs := []any{"rule", name, "phase", goal.String(), "reason", reason}

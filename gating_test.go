@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/classwaves/rekey"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/internal/sweep"
@@ -258,5 +260,90 @@ func TestGatedFlagsOnAServerThatHangs(t *testing.T) {
 			must(t, o.r.Close())
 		}
 		t.Fatal("Open has not returned")
+	}
+}
+
+// TestGatedFlagsOverSeveralPhases: a flip over several phases stops at the first phase of a step with a gate until the
+// gate is proven anew: a proof from before the process came there says nothing of what it wrote until then.
+func TestGatedFlagsOverSeveralPhases(t *testing.T) {
+	server, ctx := redistest.Shared(t), t.Context()
+	p, bare := planOn(t, server), server.Client()
+	runSweepOn(t, server, p, "limits", sweep.Purge, phase.Legacy)
+	start := func() (*rekey.Rekey, *environment) {
+		env := new(environment)
+		env.setPhase(t, phase.FlagsRL, phase.Hold)
+		r, err := rekey.Open(ctx, p, rekey.WithFlags(env.lookup))
+		must(t, err)
+		t.Cleanup(func() { must(t, r.Close()) })
+		reached(t, r, map[string]phase.Phase{"limits": phase.Hold})
+		return r, env
+	}
+	a, flagsOfA := start()
+	b, flagsOfB := start()
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: b.Dialer(nil), MaxRetries: -1})
+	t.Cleanup(func() { must(t, rdb.Close()) })
+
+	flagsOfA.setPhase(t, phase.FlagsRL, phase.Move)
+	must(t, a.ReloadFlags(ctx))
+	runSweepOn(t, server, p, "limits", sweep.Relocate, phase.Move)
+	must(t, rdb.Set(ctx, "rl:login:1", "5", 0).Err()) // in hold: under the legacy name
+	flagsOfA.setPhase(t, phase.FlagsRL, phase.Prefixed)
+	flagsOfB.setPhase(t, phase.FlagsRL, phase.Prefixed)
+	must(t, b.ReloadFlags(ctx))
+	must(t, b.ReloadFlags(ctx))
+	if got := b.Phases()["limits"]; got != phase.Move {
+		t.Fatalf("it is at %s by a proof from before it came to move, want move", got)
+	}
+	runSweepOn(t, server, p, "limits", sweep.Relocate, phase.Move)
+	reached(t, b, map[string]phase.Phase{"limits": phase.Prefixed})
+	must(t, a.ReloadFlags(ctx))
+	reached(t, a, map[string]phase.Phase{"limits": phase.Prefixed})
+	if got := bare.Get(ctx, "cw:test:rl:login:1").Val(); got != "5" {
+		t.Errorf("the counter is %q under its target name, want 5", got)
+	}
+}
+
+// TestGatedFlagsStops: where a flip stops that has proofs of before for the whole way, and which command it names.
+func TestGatedFlagsStops(t *testing.T) {
+	for _, c := range []struct {
+		from, stop, goal phase.Phase
+		first, then      sweep.Kind // proves the step out of from, or out of the stop; proves the step out of the stop
+	}{
+		{phase.Guard, phase.Dual, phase.Settled, sweep.Purge, sweep.Backfill},
+		{phase.Prefixed, phase.Sealed, phase.Dual, sweep.Cleanup, sweep.Cleanup},
+		{phase.Drain, phase.Prefixed, phase.Prefixed, sweep.Cleanup, 0}, // a step of its own
+	} {
+		t.Run(c.from.String()+" "+c.goal.String(), func(t *testing.T) {
+			server, ctx := redistest.Shared(t), t.Context()
+			p := planOn(t, server)
+			var log lockedBuffer
+			var env environment
+			env.setPhase(t, phase.FlagsCache, c.from)
+			env.set(phase.CacheGated + "=0")
+			r, err := rekey.Open(ctx, p, rekey.WithFlags(env.lookup), rekey.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+			must(t, err)
+			defer func() { must(t, r.Close()) }()
+			sweptIn := c.from
+			if sweptIn.Parked() {
+				sweptIn = c.stop
+			}
+			runSweep(t, server, p, c.first, sweptIn)
+			if c.then != 0 {
+				runSweep(t, server, p, c.then, c.stop)
+			}
+			env.setPhase(t, phase.FlagsCache, c.goal)
+			must(t, r.ReloadFlags(ctx))
+			if got := r.Phases()["sessions"]; got != c.stop {
+				t.Fatalf("it is at %s, want %s", got, c.stop)
+			}
+			if c.then != 0 {
+				must(t, r.ReloadFlags(ctx))
+				if want := "rekey " + c.then.String() + " sessions --assume-phase " + c.stop.String(); strings.Count(log.String(), "goes no further") != 1 || !strings.Contains(log.String(), want) {
+					t.Errorf("want one stop that names %q in\n%s", want, log.String())
+				}
+				runSweep(t, server, p, c.then, c.stop)
+			}
+			reached(t, r, map[string]phase.Phase{"sessions": c.goal})
+		})
 	}
 }

@@ -55,7 +55,7 @@ type Rekey struct {
 // ruleGate counts what flags asked of a rule before its gate was proven.
 type ruleGate struct {
 	held, ungated atomic.Uint64
-	said          atomic.Uint32 // the phase of which the operator was told
+	said          atomic.Uint32 // the stop and the goal of which the operator was told
 }
 
 // Open makes an instance that follows the plan, with its phases from exactly one of [WithPhases],
