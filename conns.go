@@ -108,7 +108,7 @@ func (c *conns) tellGone(entry string) {
 	}
 }
 
-// settled ends the work that crowded began. Of the connections that could not be cut off, one for each
+// settled ends the work that crowded began. Of the connections that can never be cut off, one for each
 // version says as much as all of them.
 func (c *conns) settled(stuck []*strayConn) {
 	c.mu.Lock()

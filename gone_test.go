@@ -1,6 +1,8 @@
 package rekey
 
 import (
+	"context"
+	"errors"
 	"net"
 	"runtime"
 	"testing"
@@ -48,6 +50,37 @@ func TestNobodyIsToldUnderTheLock(t *testing.T) {
 		t.Errorf("told of %s, whose last bytes may be on their way", <-told)
 	}
 	within("busy", func() { c.forget(c.stray[0]) })
+}
+
+// TestServerAwayForgetsNobody: of closed connections that the server does not let their user cut off, one speaks for all.
+// Where it is only away, each still has to be.
+func TestServerAwayForgetsNobody(t *testing.T) {
+	away := func(context.Context) (net.Conn, error) { return nil, errors.New("connection refused") }
+	refuses := func(context.Context) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			_, _ = far.Read(make([]byte, 1024)) // the question
+			_, _ = far.Write([]byte("-NOPERM this user has no permissions to run the 'client|kill' command\r\n"))
+			_ = far.Close()
+		}()
+		return near, nil
+	}
+	for _, c := range []struct {
+		name string
+		open opener
+		left int
+	}{{"away", away, 3}, {"not allowed", refuses, 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			r := &Rekey{ctx: t.Context()}
+			for id := range int64(3) {
+				r.conns.stray = append(r.conns.stray, &strayConn{oldest: 1, id: id + 1, open: c.open})
+			}
+			r.clearStray()
+			if _, stray := r.conns.behind(2); len(stray) != c.left {
+				t.Errorf("%d closed connections are known, want %d", len(stray), c.left)
+			}
+		})
+	}
 }
 
 // TestClosedConnectionsAreNotLost: a connection that is closed with replies outstanding is among the open ones or

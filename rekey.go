@@ -341,11 +341,15 @@ func (r *Rekey) clearStray() {
 	_, stray := r.conns.behind(intercept.Never)
 	var stuck []*strayConn
 	for _, s := range stray {
-		if err := s.cutOff(r.ctx); err != nil {
+		switch err := s.cutOff(r.ctx); {
+		case err == nil:
+			r.conns.forget(s)
+			continue
+		case lasting(err):
 			stuck = append(stuck, s)
 			continue
 		}
-		r.conns.forget(s)
+		break // the server is away: who waits for these connections, or the next one that is closed, tries again
 	}
 	r.conns.settled(stuck)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/classwaves/rekey/internal/resp"
@@ -43,6 +44,11 @@ func onSide(ctx context.Context, open opener, login []byte, words ...string) (re
 	return v, nil
 }
 
+// refusal is an error that the server replied with.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
 // roundTrip sends a command and reads its reply. An error reply is an error.
 func roundTrip(conn net.Conn, reader *bufio.Reader, request []byte) (resp.Value, error) {
 	if _, err := conn.Write(request); err != nil {
@@ -65,7 +71,7 @@ func roundTrip(conn net.Conn, reader *bufio.Reader, request []byte) (resp.Value,
 		}
 		v, _, err := resp.Parse(reply)
 		if err == nil && v.Type == '-' {
-			err = fmt.Errorf("%s", v.Str)
+			err = refusal(v.Str)
 		}
 		return v, err
 	}
@@ -81,6 +87,13 @@ func unblock(ctx context.Context, open opener, login []byte, id int64, how strin
 // errUnnamed is a connection that was closed and that the server never gave a name for.
 var errUnnamed = errors.New("the server does not tell the CLIENT ID of a closed connection " +
 	"(its user needs +client|id and +client|kill)")
+
+// lasting says that a closed connection cannot be cut off later either: the server does not let its user, or tells no name for
+// it. A server that is not there now, or does not take commands yet, will be.
+func lasting(err error) bool {
+	var said refusal
+	return errors.Is(err, errUnnamed) || errors.As(err, &said) && !strings.HasPrefix(string(said), "LOADING") && !strings.HasPrefix(string(said), "BUSY")
+}
 
 // cutOff makes sure that a closed connection runs nothing any more. That the server knows no such
 // client is as good as that it closed it; without a CLIENT ID only that it did is.
