@@ -43,7 +43,7 @@ func (r *Report) Plan(e Emission) ([]byte, error) {
 		e.Environment = "production"
 	}
 	shapes := slices.DeleteFunc(slices.Clone(r.Shapes), func(s Shape) bool {
-		return s.Template == "" || len(s.Cover) > 0 && s.Cover[0].Role != Uncovered && len(s.Cover) == 1
+		return s.Template == "" || len(s.Cover) > 0 && !slices.ContainsFunc(s.Cover, func(c Covered) bool { return c.Role == Uncovered })
 	})
 	if len(shapes) == 0 {
 		return nil, errors.New("rekey: no key is without a rule, so there is nothing to plan")

@@ -362,6 +362,16 @@ func TestCovers(t *testing.T) {
 	}
 }
 
+// Names of two rules may look like one shape. All of them have a rule.
+func TestNothingToPlanForNamesOfTwoRules(t *testing.T) {
+	r := inventory.Report{Shapes: []inventory.Shape{{Template: "cache:{name}:{id}", Keys: 2, Cover: []inventory.Covered{
+		{Cover: inventory.Cover{Role: inventory.Legacy, Rule: "a"}, Keys: 1}, {Cover: inventory.Cover{Role: inventory.Legacy, Rule: "b"}, Keys: 1},
+	}}}}
+	if text, err := r.Plan(inventory.Emission{}); err == nil || !strings.Contains(err.Error(), "nothing to plan") {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
 // Several databases are one inventory, and those that nobody asked for are named.
 func TestDatabases(t *testing.T) {
 	s := redistest.Shared(t)

@@ -89,15 +89,20 @@ func (m *moments) add(v int64) {
 	m.squares += float64(v) * float64(v)
 }
 
-// total scales the sample to so many values, and says how far it may be off in 95 of 100 cases.
+// total scales the sample to so many values, and says how far it may be off in 95 of 100 cases. One value says nothing of
+// how far others are from it: then the error is as large as the sum.
 func (m *moments) total(of int64) (sum, err int64) {
 	if m.n == 0 {
 		return 0, 0
 	}
 	n, all := float64(m.n), float64(of)
-	variance := max(0, m.squares/n-m.sum/n*m.sum/n)
+	sum = int64(m.sum / n * all)
+	if m.n == 1 && of > 1 {
+		return sum, sum
+	}
+	variance := max(0, m.squares-m.sum/n*m.sum) / max(1, n-1)
 	left := max(0, 1-n/all)
-	return int64(m.sum / n * all), int64(2 * all * math.Sqrt(variance/n*left))
+	return sum, int64(2 * all * math.Sqrt(variance/n*left))
 }
 
 // steps is how many buckets of a spread a doubling has: a value is known within a fifth.
@@ -128,7 +133,7 @@ func bucket(v int64) int {
 	return b * steps
 }
 
-// middle is a value in the middle of a bucket.
+// middle is a value of a bucket that is within a fifth of all others there.
 func middle(i int) int64 {
 	b := i / steps
 	if b < 2 {
@@ -138,7 +143,7 @@ func middle(i int) int64 {
 	if i%steps == 1 {
 		return low + low/2 + low/4
 	}
-	return low + low/4
+	return low + low/5
 }
 
 func (s *spread) merge(from *spread) {
