@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
@@ -220,6 +222,32 @@ func TestInterrupted(t *testing.T) {
 	}
 	if n := s.Client().DBSize(t.Context()).Val(); n != 0 {
 		t.Errorf("%d keys were left", n)
+	}
+}
+
+// TestMuchThatIsNotOurs: the clean-up goes over all that the server holds, however long that takes.
+func TestMuchThatIsNotOurs(t *testing.T) {
+	defer func(before time.Duration) { commandTimeout = before }(commandTimeout)
+	commandTimeout = 500 * time.Millisecond
+	s := redistest.Shared(t)
+	bare := s.Client()
+	if err := bare.Eval(t.Context(), `for i = 1, 60000 do redis.call('SET', 'other:' .. i, '') end return redis.call('SET', 'demo:secure_session:1', 'ours')`, nil).Err(); err != nil {
+		t.Fatal(err)
+	}
+	link := redistest.SlowLink(t, s.Addr())
+	o := Options{URL: plan.URL("redis://" + link.Addr()), KeysPrefix: "demo:", Strategy: phase.Mirror}
+	p, err := rulePlan(o, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &server{url: o.URL, admin: redis.NewClient(&redis.Options{Addr: link.Addr()})}
+	defer slow.close()
+	link.Delay(redistest.ToClient, 20*time.Millisecond) // sixty pages take longer than one command may
+	if err := slow.remove(t.Context(), o.KeysPrefix, p); err != nil {
+		t.Error(err)
+	}
+	if n := bare.DBSize(t.Context()).Val(); n != 60000 {
+		t.Errorf("%d keys are there, want the 60000 of others", n)
 	}
 }
 

@@ -18,8 +18,9 @@ import (
 //	  1     1    reads take the prefixed name, and where it has nothing the legacy name; writes go to both
 //	  1     0    prefixed names only
 //
-// It does what it says, one command after the other, and each instance does it well. What it loses is
-// lost between instances: while some have flipped a flag and others have not.
+// It does what it says, one command after the other. Most of what it loses is lost between instances: while some have
+// flipped a flag and others have not. Some of it one instance loses alone, as such wrappers do: GETDEL of what only the
+// legacy name has answers nil.
 type naive struct {
 	process
 	names *keyname.Set

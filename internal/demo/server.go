@@ -127,7 +127,9 @@ var errStop = errors.New("stop")
 
 func (s *server) scan(ctx context.Context, glob string, page func(names []string) error) error {
 	for cursor := uint64(0); ; {
-		names, next, err := s.admin.Scan(ctx, cursor, glob, 1000).Result()
+		within, cancel := context.WithTimeout(ctx, commandTimeout)
+		names, next, err := s.admin.Scan(within, cursor, glob, 1000).Result()
+		cancel()
 		if err != nil {
 			return err
 		}
@@ -140,8 +142,9 @@ func (s *server) scan(ctx context.Context, glob string, page func(names []string
 	}
 }
 
-// removeTimeout bounds the clean-up of a server that may just have gone.
-const removeTimeout = 10 * time.Second
+// commandTimeout bounds each command of a walk over the server: it may have gone. How many there are is up to what else it
+// holds.
+var commandTimeout = 10 * time.Second
 
 // remove removes every name of the demo's plan, rekey's own included, and no other. It runs also when
 // the demo was interrupted.
@@ -149,14 +152,15 @@ func (s *server) remove(ctx context.Context, prefix string, p *plan.Plan) error 
 	if s.embedded != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	err := s.scan(ctx, prefixGlob(prefix), func(names []string) error {
 		ours := ownNames(p.Names(), names)
 		if len(ours) == 0 {
 			return nil
 		}
-		return s.admin.Unlink(ctx, ours...).Err()
+		within, cancel := context.WithTimeout(ctx, commandTimeout)
+		defer cancel()
+		return s.admin.Unlink(within, ours...).Err()
 	})
 	if err != nil {
 		return fmt.Errorf("%w from %s: %w", ErrLeft, s.url, err)
