@@ -34,6 +34,10 @@ func WithPhases(phases map[string]phase.Phase) Option {
 // names, CW_CACHE_PREFIX_ENABLED and its like; lookup is [os.LookupEnv] or has its form. A rule
 // without flags is at legacy. The flags are read by Open and again by [Rekey.ReloadFlags].
 //
+// With CW_CACHE_GATED=1 a step waits for its gate's verdict. Open takes the process to have come from legacy, so
+// it judges no step towards legacy: one that is made by starting the process with other flags is not held back.
+// Run the command that proves the step's gate before, such as rekey reverse before dual goes back to guard.
+//
 // The process shows itself in the fleet's records as an observer, where the plan names a server that can be
 // reached: rekey status tells which phases it is in, and whether they may stand beside those of others. It
 // needs no record, waits for none and follows none.
