@@ -33,6 +33,8 @@ type blocked struct {
 	empty   bool   // the try found nothing
 	found   bool   // the look before the try found something
 	mute    bool
+	alone   bool // it waits at one key
+	waiting bool // a try was answered with nothing
 }
 
 // Pauses between tries: short at first, since most waits are short, and bounded by what
@@ -61,6 +63,7 @@ func (s *Session) blocking(c *command.Command, rc *rewrite.Command, raw []byte) 
 	if wait > 0 {
 		b.end = s.now().Add(wait)
 	}
+	b.alone = len(rc.Keys) == 1 && c.Name != "xreadgroup"
 	s.block = b
 	s.stall()
 	if ids := newest(b.args, c); ids > 0 {
@@ -71,19 +74,26 @@ func (s *Session) blocking(c *command.Command, rc *rewrite.Command, raw []byte) 
 	return true
 }
 
-// timeout is how long a command waits, 0 for ever.
+// timeout is how long a command waits, 0 for ever, which is also what a time means that is too long to count; whether
+// the server takes it for one, it says at the first try.
 func timeout(rc *rewrite.Command) (d time.Duration, ok bool) {
 	word := string(rc.Args[rc.Use.Block])
 	if rc.Use.BlockMillis {
 		ms, err := strconv.ParseInt(word, 10, 64)
-		if err != nil || ms < 0 || ms > math.MaxInt64/int64(time.Millisecond) {
+		switch {
+		case err != nil || ms < 0:
 			return 0, false
+		case ms > math.MaxInt64/int64(time.Millisecond):
+			return 0, true
 		}
 		return time.Duration(ms) * time.Millisecond, true
 	}
 	sec, err := strconv.ParseFloat(word, 64)
-	if err != nil || !(sec >= 0) || sec > math.MaxInt64/float64(time.Second)/2 {
+	switch {
+	case err != nil || !(sec >= 0):
 		return 0, false
+	case sec > math.MaxInt64/float64(time.Second)/2:
+		return 0, true
 	}
 	return time.Duration(math.Ceil(sec*1000)) * time.Millisecond, true
 }
@@ -237,6 +247,16 @@ func (s *Session) waitNative(rc *rewrite.Command) {
 		e.block, e.waits, e.mute = true, true, b.mute
 		e.after = s.polled
 	}
+}
+
+// nothing says that the reply of a try means to go on waiting. Once a command waits, the server is not disturbed by a key
+// that gets another type: it looks at it again when there is something to take. Of several keys another may have that, and
+// whoever waits in a group is told.
+func (b *blocked) nothing(reply []byte) bool {
+	if isNull(reply) || b.waiting && b.alone && bytes.HasPrefix(reply, []byte("-WRONGTYPE ")) {
+		b.waiting, b.empty = true, true
+	}
+	return b.empty
 }
 
 func timeoutWord(use command.Use, d time.Duration) []byte {

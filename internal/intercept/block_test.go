@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/classwaves/rekey/internal/intercept"
+	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/internal/resp"
 	"github.com/classwaves/rekey/phase"
 )
@@ -115,4 +116,88 @@ func (f *scripted) answer(name, reply string) string {
 		return f.exists()
 	}
 	return reply
+}
+
+// TestTimeoutThatNobodyLivesToSee: a timeout that the server accepts waits, however long it is.
+func TestTimeoutThatNobodyLivesToSee(t *testing.T) {
+	server := redistest.Shared(t)
+	bare := server.Conn()
+	for _, p := range []phase.Phase{phase.Dual, phase.Move, phase.Prefixed} {
+		for _, c := range []struct{ wait, wake string }{
+			{"XREAD BLOCK 9007199254740991 STREAMS a:s $", "XADD a:s * f v"},
+			{"BLPOP a:q 5000000000", "RPUSH a:q v"},
+		} {
+			bare.Do("FLUSHALL")
+			rules := testRules(t)
+			setPhases(rules, p, phase.Legacy)
+			client, other := redistest.NewConn(t, dial(t, server, rules)), redistest.NewConn(t, dial(t, server, rules))
+			client.Do("PING")
+			before := calls(bare, "xread", "blpop")
+			client.Write([]byte(c.wait + "\r\n"))
+			answer := reading(client)
+			redistest.WaitFor(t, 20*time.Second, func() bool { return blocks(bare) || calls(bare, "xread", "blpop") > before })
+			other.Do(strings.Fields(c.wake)...)
+			if got := <-answer; got.IsError() || len(got.Elems) == 0 {
+				t.Errorf("%s: %s: got %q, null %v, want what came", p, c.wait, got.Str, got.Null)
+			}
+		}
+	}
+}
+
+// TestOtherTypeWhileItWaits: a key that gets another type meanwhile ends no wait, as it does not on a bare server; one that
+// has it from the beginning is an error at once.
+func TestOtherTypeWhileItWaits(t *testing.T) {
+	server := redistest.Shared(t)
+	bare := server.Conn()
+	for _, p := range []phase.Phase{phase.Dual, phase.Move} {
+		bare.Do("FLUSHALL")
+		rules := testRules(t)
+		setPhases(rules, p, phase.Legacy)
+		client, other := redistest.NewConn(t, dial(t, server, rules)), redistest.NewConn(t, dial(t, server, rules))
+		tried := func(before int) {
+			t.Helper()
+			redistest.WaitFor(t, 20*time.Second, func() bool { return calls(bare, "blpop") > before })
+		}
+		other.Do("SET", "a:q", "x")
+		if got := client.Do("BLPOP", "a:q", "20"); !strings.HasPrefix(string(got.Str), "WRONGTYPE") {
+			t.Errorf("%s: BLPOP of a string: got %q", p, got.Str)
+		}
+		other.Do("DEL", "a:q")
+		before := calls(bare, "blpop")
+		client.Write([]byte("BLPOP a:q 20\r\n"))
+		answer := reading(client)
+		tried(before)
+		before = calls(bare, "blpop")
+		other.Do("SET", "a:q", "x")
+		tried(before)
+		other.Do("DEL", "a:q")
+		other.Do("RPUSH", "a:q", "v")
+		if got := <-answer; len(got.Elems) != 2 || string(got.Elems[1].Str) != "v" {
+			t.Errorf("%s: BLPOP got %q, want v", p, got.Str)
+		}
+	}
+}
+
+// reading reads one reply meanwhile: a connection tries again only while somebody reads from it.
+func reading(c *redistest.Conn) <-chan resp.Value {
+	answer := make(chan resp.Value, 1)
+	go func() { answer <- c.Read() }()
+	return answer
+}
+
+// calls is how often the server has run the commands of these names.
+func calls(bare *redistest.Conn, names ...string) (sum int) {
+	stats := string(bare.Do("INFO", "commandstats").Str)
+	for _, name := range names {
+		var n int
+		_, rest, _ := strings.Cut(stats, "cmdstat_"+name+":calls=")
+		_, _ = fmt.Sscan(rest, &n) // none yet
+		sum += n
+	}
+	return sum
+}
+
+// blocks says that the server itself holds a client.
+func blocks(bare *redistest.Conn) bool {
+	return !strings.Contains(string(bare.Do("INFO", "clients").Str), "blocked_clients:0\r\n")
 }

@@ -252,8 +252,7 @@ func (e *entry) comparable(reply []byte) uint64 { return hash(hashSeed, e.rename
 
 // heldAnswer gives out an answer that had to be seen whole, or goes on waiting.
 func (s *Session) heldAnswer(e *entry, reply []byte) {
-	if e.block && s.block != nil && isNull(reply) {
-		s.block.empty = true
+	if e.block && s.block != nil && s.block.nothing(reply) {
 		return
 	}
 	if e.then != nil {

@@ -224,9 +224,7 @@ func (s *Session) snapshot(replies []byte) {
 // retried gives out the answer of the first waiting command, and the answers behind it.
 func (s *Session) retried(reply []byte) {
 	r := s.retries[0]
-	if r.entry.block && s.block != nil && isNull(reply) {
-		s.block.empty = true
-	} else {
+	if !r.entry.block || s.block == nil || !s.block.nothing(reply) {
 		s.emitNow(reply, r.entry.mute)
 	}
 	s.emitNow(r.after, false)
