@@ -8,9 +8,11 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pires/go-proxyproto"
+	"golang.org/x/sys/unix"
 
 	"github.com/classwaves/rekey/internal/intercept"
 )
@@ -31,16 +33,17 @@ type client struct {
 	memory                 int64 // of the proxy's, as it was counted last
 	ending                 atomic.Uint32
 	draining               atomic.Pointer[context.Context]
+	deaf                   atomic.Bool // nothing more is read for its commands' sake, see readNoMore
 }
+
+// lingerWithin is how long a client may take to close its half behind ours, when it has all replies. A connection
+// that is closed with bytes of the client unread is reset, and a reset takes back replies that are on their way.
+var lingerWithin = time.Second
 
 // Times of a client's beginning and end.
 const (
 	handshakeWithin = 10 * time.Second
 	dialWithin      = 10 * time.Second
-	// lingerWithin is how long a client may take to close its half behind ours. A connection that is
-	// closed with bytes of the client unread is reset, and a reset takes back replies that are on
-	// their way.
-	lingerWithin = time.Second
 	// halfWithin is how long the commands of a client may take that has closed its half.
 	halfWithin = 5 * time.Second
 	// unblockPause is between two tries to end what the server waits for.
@@ -75,7 +78,7 @@ func (c *client) resume(up *seat) {
 	defer c.close()
 	up.move()
 	if c.draining.Load() != nil {
-		_ = c.conn.SetReadDeadline(past) // fails on a closed connection only
+		c.readNoMore()
 	}
 	var buf buffer
 	c.converse(&buf, 0, nil)
@@ -266,24 +269,61 @@ func (c *client) replies() {
 	}
 }
 
-// rest reads what a client still sends to a connection that has ended.
+// rest reads what a client still sends to a connection that has ended, for as long as the client's kernel takes what
+// was sent to it, and a while longer.
 func (c *client) rest(answered <-chan struct{}) {
 	<-answered
 	var buf [512]byte
-	for {
-		if _, err := c.conn.Read(buf[:]); err != nil {
+	for began := time.Now(); ; {
+		_, err := c.conn.Read(buf[:])
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded) && onItsWay(c.conn) && time.Since(began) < c.p.limits.Slow:
+			_ = c.conn.SetReadDeadline(time.Now().Add(lingerWithin)) // fails on a closed connection only
+		default:
 			return
 		}
 	}
+}
+
+// onItsWay says that the peer's kernel has not taken all that was sent to it. Where the system does not tell, it has.
+func onItsWay(conn net.Conn) bool {
+	conn = bare(conn)
+	if p, ok := conn.(*proxyproto.Conn); ok {
+		conn = p.Raw()
+	}
+	if h, ok := conn.(*handle); ok {
+		conn, _ = h.out()
+	}
+	s, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var left int
+	err = raw.Control(func(fd uintptr) { left, _ = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) })
+	return err == nil && left > 0
 }
 
 // drain makes the client's commands end, when they are answered.
 func (c *client) drain(ctx context.Context) {
 	c.draining.Store(&ctx)
 	if in, ok := c.upstream().(*looped); ok {
-		in.Leave() // what is to be done is done outside
+		in.Leave() // what is to be done is done outside, by who finds it draining
+		return
 	}
-	_ = c.conn.SetReadDeadline(past) // fails on a closed connection only
+	c.readNoMore()
+}
+
+// readNoMore ends the reading of commands, once: a second time could come when the last reply is on its way already and what
+// the client still sends is read for its sake alone. A socket that is closed with bytes unread takes back what it has sent.
+func (c *client) readNoMore() {
+	if c.deaf.CompareAndSwap(false, true) {
+		_ = c.conn.SetReadDeadline(past) // fails on a closed connection only
+	}
 }
 
 // overdue ends the client if it has taken more time than it may.

@@ -275,6 +275,7 @@ func testDrainDeadline(t *testing.T) {
 func TestDrainAgainstAStream(t *testing.T) { both(t, testDrainAgainstAStream) }
 
 func testDrainAgainstAStream(t *testing.T) {
+	proxy.Linger(t, time.Millisecond) // nobody is in a hurry to read
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{})
 	const size = 1 << 20
