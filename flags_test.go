@@ -114,11 +114,7 @@ func TestEveryPhaseIsRecorded(t *testing.T) {
 	conn, err := r.Dialer(nil)(t.Context(), "tcp", server.Addr())
 	must(t, err)
 	client := redistest.NewConn(t, conn)
-	client.Do("MULTI")
-	env.set("CW_CACHE_PREFIX_ENABLED=1")
-	if err := r.ReloadFlags(shortly(t)); err == nil || r.Phases()["sessions"] != phase.Dual {
-		t.Fatalf("error %v in %s, want one in dual", err, r.Phases()["sessions"])
-	}
+	overdue(t, r, client, &env, "CW_CACHE_PREFIX_ENABLED=1", phase.Dual)
 	client.Do("EXEC")
 	must(t, r.ReloadFlags(t.Context()))
 	if !bare.HExists(t.Context(), key, "dual").Val() {
@@ -126,16 +122,23 @@ func TestEveryPhaseIsRecorded(t *testing.T) {
 	}
 	// A phase that was left and entered again was entered.
 	before := bare.HGet(t.Context(), key, "dual").Val()
-	client.Do("MULTI")
-	env.set("CW_CACHE_LEGACY_READ=0")
-	if err := r.ReloadFlags(shortly(t)); err == nil || r.Phases()["sessions"] != phase.Settled {
-		t.Fatalf("error %v in %s, want one in settled", err, r.Phases()["sessions"])
-	}
+	overdue(t, r, client, &env, "CW_CACHE_LEGACY_READ=0", phase.Settled)
 	client.Do("EXEC")
 	env.set("CW_CACHE_LEGACY_READ=1")
 	must(t, r.ReloadFlags(t.Context()))
 	if after := bare.HGet(t.Context(), key, "dual").Val(); after == before {
 		t.Errorf("dual was entered again, and is recorded as of %s", after)
+	}
+}
+
+// overdue takes the instance to a phase by a flag while a transaction of the phase before is open on a connection: the phase is in
+// force, and the commands of before are not over when the time for them is.
+func overdue(t *testing.T, r *rekey.Rekey, client *redistest.Conn, env *environment, flag string, want phase.Phase) {
+	t.Helper()
+	client.Do("MULTI")
+	env.set(flag)
+	if err := r.ReloadFlags(shortly(t)); err == nil || r.Phases()["sessions"] != want {
+		t.Fatalf("error %v in %s, want one in %s", err, r.Phases()["sessions"], want)
 	}
 }
 
@@ -154,11 +157,7 @@ func TestUnrecordedPhaseProvesNothing(t *testing.T) {
 		conn, err := r.Dialer(nil)(t.Context(), "tcp", server.Addr())
 		must(t, err)
 		client := redistest.NewConn(t, conn)
-		client.Do("MULTI")
-		env.set("CW_CACHE_PREFIX_ENABLED=1")
-		if err := r.ReloadFlags(shortly(t)); err == nil || r.Phases()["sessions"] != phase.Dual {
-			t.Fatalf("error %v in %s, want one in dual", err, r.Phases()["sessions"])
-		}
+		overdue(t, r, client, &env, "CW_CACHE_PREFIX_ENABLED=1", phase.Dual)
 		runSweep(t, server, p, sweep.Backfill, phase.Dual)
 		client.Do("EXEC")
 		if inTheWay {

@@ -138,16 +138,32 @@ func TestUngatedFlags(t *testing.T) {
 	}
 }
 
-// goals are the phases that flags choose for a rule of the test's plan, with the sweep that proves the last step with a
-// gate before each: that step's first phase is where the sweep runs.
-var goals = []struct {
+type gatedGoal struct {
 	rule     string
 	strategy phase.Strategy
 	flags    phase.Flags
 	goal     phase.Phase
 	in       phase.Phase
 	proof    sweep.Kind
-}{
+}
+
+// begin opens a process with the flags of the goal, which must come to a phase that may stand beside it.
+func (g gatedGoal) begin(t *testing.T, p *plan.Plan) (r *rekey.Rekey, at phase.Phase) {
+	t.Helper()
+	var env environment
+	env.setPhase(t, g.flags, g.goal)
+	r, err := rekey.Open(t.Context(), p, rekey.WithFlags(env.lookup))
+	must(t, err)
+	t.Cleanup(func() { must(t, r.Close()) })
+	if at = r.Phases()[g.rule]; !phase.Beside(g.strategy, at, g.goal) {
+		t.Fatalf("it begins in %s, which may not stand beside %s", at, g.goal)
+	}
+	return r, at
+}
+
+// goals are the phases that flags choose for a rule of the test's plan, with the sweep that proves the last step with a
+// gate before each: that step's first phase is where the sweep runs.
+var goals = []gatedGoal{
 	{"sessions", phase.Mirror, phase.FlagsCache, phase.Dual, phase.Guard, sweep.Purge},
 	{"sessions", phase.Mirror, phase.FlagsCache, phase.Settled, phase.Dual, sweep.Backfill},
 	{"sessions", phase.Mirror, phase.FlagsCache, phase.Drain, phase.Guard, sweep.Purge},
@@ -181,14 +197,7 @@ func TestGatedFlagsWithoutServer(t *testing.T) {
 	server.Kill()
 	for _, g := range goals {
 		t.Run(g.rule+" "+g.goal.String(), func(t *testing.T) {
-			var env environment
-			env.setPhase(t, g.flags, g.goal)
-			r, err := rekey.Open(t.Context(), p, rekey.WithFlags(env.lookup))
-			must(t, err)
-			defer func() { must(t, r.Close()) }()
-			if got := r.Phases()[g.rule]; !phase.Beside(g.strategy, got, g.goal) {
-				t.Errorf("it begins in %s, which may not stand beside %s", got, g.goal)
-			}
+			g.begin(t, p)
 		})
 	}
 }
@@ -211,14 +220,8 @@ func TestGatedFlagsWhenTheLookFails(t *testing.T) {
 			for _, kind := range []string{"purge", "backfill", "cleanup", "relocate"} {
 				must(t, bare.SAdd(t.Context(), p.ControlPrefix()+"sweep:"+kind+":"+g.rule, "no string").Err())
 			}
-			var env environment
-			env.setPhase(t, g.flags, g.goal)
-			r, err := rekey.Open(t.Context(), p, rekey.WithFlags(env.lookup))
-			must(t, err)
-			defer func() { must(t, r.Close()) }()
-			if got := r.Phases()[g.rule]; !phase.Beside(g.strategy, got, g.goal) {
-				t.Errorf("it begins in %s, which may not stand beside %s", got, g.goal)
-			} else if got != g.goal {
+			r, got := g.begin(t, p)
+			if got != g.goal {
 				must(t, r.ReloadFlags(t.Context())) // another look that fails
 				if now := bare.HGet(t.Context(), entered, got.String()).Val(); !got.Parked() && now != "1" {
 					t.Errorf("%s is recorded as entered at %s", got, now)
