@@ -77,9 +77,9 @@ func replace(words []string, from, to string) []string {
 	})
 }
 
-// TestBigValue: 16 MiB go through in every phase, and a reply that needs no folding is never held.
+// TestBigValue: 64 MiB go through in every phase, and a reply that needs no folding is never held.
 func TestBigValue(t *testing.T) {
-	const size = 16 << 20
+	const size = 64 << 20
 	server := redistest.Shared(t)
 	bare := server.Conn()
 	for _, s := range []stage{{phase.Mirror, phase.Legacy}, mirrorDual, {phase.Relocate, phase.Move}, {phase.Mirror, phase.Prefixed}} {
@@ -101,17 +101,17 @@ func TestBigValue(t *testing.T) {
 				readN(t, conn, len("+OK\r\n"))
 			})
 			if limit := uint64(12 * size); write > limit {
-				t.Errorf("SET of 16 MiB allocated %d MiB, want %d at most", write>>20, limit>>20)
+				t.Errorf("SET of 64 MiB allocated %d MiB, want %d at most", write>>20, limit>>20)
 			}
 			writeAll(t, conn, resp.AppendCommand(nil, []byte("APPEND"), []byte(s.legacy("big")), []byte("!")))
-			readN(t, conn, len(":16777217\r\n"))
+			readN(t, conn, len(":67108865\r\n"))
 			get := resp.AppendCommand(nil, []byte("GET"), []byte(s.legacy("big")))
 			read := allocated(func() {
 				writeAll(t, conn, get)
-				readN(t, conn, len("$16777217\r\n")+size+1+2)
+				readN(t, conn, len("$67108865\r\n")+size+1+2)
 			})
 			if limit := uint64(4 << 20); read > limit {
-				t.Errorf("GET of 16 MiB allocated %d KiB, want %d at most: the reply is not to be held", read>>10, limit>>10)
+				t.Errorf("GET of 64 MiB allocated %d KiB, want %d at most: the reply is not to be held", read>>10, limit>>10)
 			}
 		})
 	}
@@ -149,9 +149,9 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestLongPipeline sends 40,000 commands in dual before it reads one reply's end.
+// TestLongPipeline sends 100,000 commands in dual before it reads one reply's end.
 func TestLongPipeline(t *testing.T) {
-	const n = 40_000
+	const n = 100_000
 	server := redistest.Shared(t)
 	conn := dial(t, in(t, mirrorDual), server.Addr())
 	warm(t, conn)
@@ -172,7 +172,7 @@ func TestLongPipeline(t *testing.T) {
 		}
 	}
 	must(t, <-sent)
-	want(t, server.Conn(), "[40000 40000]", "MGET", "mi:n", "cw:test:mi:n")
+	want(t, server.Conn(), "[100000 100000]", "MGET", "mi:n", "cw:test:mi:n")
 }
 
 // TestWrongAddresses: errors of the way to the server reach the client, and nothing hangs.

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,8 @@ func walkOnce(t *testing.T, seed uint64, routes []route) {
 	t.Helper()
 	began := time.Now()
 	server := redistest.Shared(t)
+	bare := server.Conn()
+	bare.Do("CONFIG", "RESETSTAT")
 	f := newFleet(t, server, seed, direct(server), routes...)
 	tr := newTraffic(t, seed, kinds(), prefixes(routes)...)
 	tr.pairs = true
@@ -66,6 +69,10 @@ func walkOnce(t *testing.T, seed uint64, routes []route) {
 	tr.check(t)
 	if n := f.divergences(); n > 0 {
 		t.Errorf("%d divergences between the two replies of a replayed write, want 0", n)
+	}
+	stats := string(bare.Do("INFO", "commandstats").Str)
+	if strings.Contains(stats, "cmdstat_keys:") || !strings.Contains(stats, "cmdstat_get:") {
+		t.Errorf("nobody here sends KEYS, and the server was asked:\n%s", stats)
 	}
 	t.Logf("seed %d: %d operations (%d optimistic transactions aborted) in %v, judged in %v",
 		seed, tr.done.Load(), tr.aborted.Load(), walked.Round(time.Millisecond), (time.Since(began) - walked).Round(time.Millisecond))
