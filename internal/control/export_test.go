@@ -43,8 +43,11 @@ var (
 
 var errVanished = errors.New("killed")
 
-// WithoutFence makes a controller that was overtaken write in the name of who overtook it.
+// WithoutFence makes a controller that was overtaken write in the name of who overtook it. It renews no more: a
+// renewal that is on its way would meet the fence again.
 func (c *Controller) WithoutFence(ctx context.Context) {
+	c.lock.stop()
+	c.lock.work.Wait()
 	text, _ := c.client.Get(ctx, c.store.Keys().Lock()).Result()
 	_, rest, _ := strings.Cut(text, ",")
 	c.lock.mine, c.lock.lost = rest, nil

@@ -172,9 +172,10 @@ type referee struct {
 	t    testing.TB
 	plan *plan.Plan
 
-	mu   sync.Mutex
-	at   map[string]map[string]phase.Phase // rule, instance
-	foul string
+	mu    sync.Mutex
+	at    map[string]map[string]phase.Phase // rule, instance
+	foul  string
+	ended bool // a provoked foul was seen: no more are counted
 }
 
 func newReferee(t testing.TB, p *plan.Plan) *referee {
@@ -193,18 +194,14 @@ func (r *referee) fouls() string {
 	return r.foul
 }
 
-// forgive takes a foul that a test has provoked.
-func (r *referee) forgive() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.foul = ""
-}
-
-// awaitFoul waits for a foul that a test has provoked.
+// awaitFoul waits for the foul that a test has provoked, and ends the game: every further instance that follows
+// to the same phase would commit it once more, at a moment of its own.
 func (r *referee) awaitFoul() {
 	r.t.Helper()
 	redistest.WaitFor(r.t, within, func() bool { return r.fouls() != "" })
-	r.forgive()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.foul, r.ended = "", true
 }
 
 func (r *referee) enters(who, rule string, p phase.Phase) {
@@ -219,7 +216,7 @@ func (r *referee) enters(who, rule string, p phase.Phase) {
 	}
 	r.at[rule][who] = p
 	for other, q := range r.at[rule] {
-		if !phase.Beside(r.plan.Rules[i].Strategy, p, q) {
+		if !r.ended && !phase.Beside(r.plan.Rules[i].Strategy, p, q) {
 			r.foul = fmt.Sprintf("rule %s: %s enters %v while %s is in %v", rule, who, p, other, q)
 		}
 	}
