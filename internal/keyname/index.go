@@ -52,6 +52,38 @@ func (n *node) add(e entry) {
 	n.entries = append(n.entries, e)
 }
 
+// near appends the pairs of all entries of which the literal begins the other one's: no other template has a name that
+// begins with this literal.
+func (n *node) near(pairs []int, literal []byte) []int {
+	for len(literal) > 0 {
+		for _, e := range n.entries {
+			pairs = append(pairs, e.pair)
+		}
+		i := bytes.IndexByte(n.first, literal[0])
+		if i < 0 {
+			return pairs
+		}
+		n = n.children[i]
+		shared := commonLen(n.label, literal)
+		if shared < len(n.label) && shared < len(literal) {
+			return pairs
+		}
+		literal = literal[shared:]
+	}
+	return n.all(pairs)
+}
+
+// all appends the pairs of all entries from here on.
+func (n *node) all(pairs []int) []int {
+	for _, e := range n.entries {
+		pairs = append(pairs, e.pair)
+	}
+	for _, child := range n.children {
+		pairs = child.all(pairs)
+	}
+	return pairs
+}
+
 // split puts a node above n that takes the first bytes of n's label.
 func (n *node) split(at int) *node {
 	above := &node{label: n.label[:at], first: []byte{n.label[at]}, children: []*node{n}}

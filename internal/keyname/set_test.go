@@ -2,6 +2,7 @@ package keyname
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -227,5 +228,64 @@ func BenchmarkFind(b *testing.B) {
 				s.Find(name)
 			}
 		})
+	}
+}
+
+// TestNewSetComparesAllThatMeet compares with asking every pair about every other one: what NewSet leaves out has nothing in common.
+func TestNewSetComparesAllThatMeet(t *testing.T) {
+	seen := map[bool]int{}
+	part := rapid.SampledFrom([]string{"", "a", "ab", "abc:", "b", "a:", "{{", "cw:", "{env}:"})
+	pair := rapid.Custom(func(t *rapid.T) *Pair {
+		variable := rapid.SampledFrom([]string{"{id}", "{id...}"}).Draw(t, "variable")
+		name := func(role string) string {
+			return part.Draw(t, role) + part.Draw(t, role) + variable + part.Draw(t, role)
+		}
+		legacy, err := Parse(name("legacy"), "prod")
+		if err != nil {
+			t.Skip(err)
+		}
+		target, err := Parse(name("target"), "prod")
+		if err != nil {
+			t.Skip(err)
+		}
+		p, err := NewPair("r", legacy, target, rapid.Bool().Draw(t, "colocate"))
+		if err != nil {
+			t.Skip(err)
+		}
+		return p
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		pairs := rapid.SliceOfN(pair, 2, 4).Draw(t, "pairs")
+		var want error
+		for i, p := range pairs {
+			for _, q := range pairs[:i] {
+				if want == nil {
+					want = disjoint(q, p)
+				}
+			}
+		}
+		_, err := NewSet(pairs, []byte("rekey:prod:"))
+		seen[want == nil]++
+		if fmt.Sprint(err) != fmt.Sprint(want) {
+			t.Fatalf("NewSet: got %v, comparing all with all finds %v", err, want)
+		}
+	})
+	if seen[true] == 0 || seen[false] == 0 {
+		t.Fatalf("only one answer was seen: %v", seen)
+	}
+}
+
+// TestManyRules holds that a rule among many costs what it costs among few: a plan that rekey inventory wrote may have hundreds.
+func TestManyRules(t *testing.T) {
+	cost := func(rules int) float64 {
+		var pairs []*Pair
+		for i := range rules {
+			text := fmt.Sprintf("k%d:{id}", i)
+			pairs = append(pairs, mustPair(t, text, text, "cw:{env}:"+text, false))
+		}
+		return testing.AllocsPerRun(1, func() { mustSet(t, "rekey:prod:", pairs...) }) / float64(rules)
+	}
+	if few, many := cost(50), cost(500); many > 2*few {
+		t.Errorf("a rule among 500 takes %.0f allocations, among 50 it takes %.0f", many, few)
 	}
 }
