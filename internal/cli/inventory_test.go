@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -115,5 +116,22 @@ func TestInventoryOfAReader(t *testing.T) {
 	run = mustExit(t, exitDone, runCLI(t, nil, "inventory", "--redis", url, "--emit-plan", "-"))
 	if strings.Contains(run.stdout, "reader") {
 		t.Errorf("a login in the plan:\n%s", run.stdout)
+	}
+}
+
+// TestInventoryOfTheFarFuture: expiry times are longer than a duration can hold.
+func TestInventoryOfTheFarFuture(t *testing.T) {
+	s := redistest.Shared(t)
+	for _, words := range [][]any{
+		{"SET", "far:1", "v", "EX", 9_999_999_999}, {"SET", "last:1", "v", "PXAT", int64(math.MaxInt64)},
+	} {
+		if err := s.Client().Do(t.Context(), words...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(t.TempDir())
+	run := mustExit(t, exitDone, runCLI(t, nil, "inventory", "--redis", s.URL()))
+	if !strings.Contains(run.stdout, " 115741d ") || regexp.MustCompile(`-\d+s`).MatchString(run.stdout) {
+		t.Errorf("317 years, and for as long as a server can count, are told as\n%s", run.stdout)
 	}
 }

@@ -199,8 +199,11 @@ func idleText(s inventory.Shape) string {
 	return rangeText(s.Idle, time.Second)
 }
 
+// rangeText is a spread of times. They are given in milliseconds, or in seconds, and stay numbers: an expiry time may be further
+// away than a [time.Duration] can say.
 func rangeText(s *inventory.Spread, unit time.Duration) string {
-	low, mid, high := ageText(time.Duration(s.Min)*unit), ageText(time.Duration(s.Median)*unit), ageText(time.Duration(s.Max)*unit)
+	each := unit.Milliseconds()
+	low, mid, high := millisecondsText(s.Min*each), millisecondsText(s.Median*each), millisecondsText(s.Max*each)
 	if low == high {
 		return low
 	}
@@ -208,16 +211,18 @@ func rangeText(s *inventory.Spread, unit time.Duration) string {
 }
 
 // ageText is a time with one unit.
-func ageText(d time.Duration) string {
+func ageText(d time.Duration) string { return millisecondsText(d.Milliseconds()) }
+
+func millisecondsText(ms int64) string {
 	for _, u := range []struct {
 		unit time.Duration
 		name string
 	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}} {
-		if d >= 2*u.unit {
-			return fmt.Sprintf("%d%s", d.Round(u.unit)/u.unit, u.name)
+		if unit := u.unit.Milliseconds(); ms >= 2*unit {
+			return fmt.Sprintf("%d%s", (ms+unit/2)/unit, u.name)
 		}
 	}
-	return fmt.Sprintf("%ds", d.Round(time.Second)/time.Second)
+	return fmt.Sprintf("%ds", (ms+500)/1000)
 }
 
 // coverText is who has the keys of a shape.

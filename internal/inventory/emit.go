@@ -171,7 +171,7 @@ func describe(s Shape) string {
 		text += ", " + sweep.SizeText(s.Bytes)
 	}
 	if s.TTL != nil {
-		text += ", TTL " + (time.Duration(s.TTL.Median) * time.Millisecond).Round(time.Second).String()
+		text += ", TTL " + milliseconds(s.TTL.Median).Round(time.Second).String()
 	}
 	return text
 }

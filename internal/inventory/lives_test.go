@@ -2,7 +2,9 @@ package inventory_test
 
 import (
 	"fmt"
+	"math"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,5 +38,33 @@ func TestLives(t *testing.T) {
 	want := map[int64]int64{60: 300, 3600: 600, 86400: 300, 0: 300}
 	if !reflect.DeepEqual(got, want) || none != 300 {
 		t.Errorf("got %v and %d without, want %v and 300; the borders are %v", got, none, want, inventory.Lives)
+	}
+}
+
+// TestLivesBeyondADuration: a server takes expiry times of far more than the 292 years that a duration holds, and 9999999999
+// seconds is what some write for never.
+func TestLivesBeyondADuration(t *testing.T) {
+	c := redistest.Shared(t).Client()
+	for _, words := range [][]any{
+		{"SET", "old:1", "v", "EX", 9_999_999_999}, {"SET", "old:2", "v", "PXAT", int64(math.MaxInt64)},
+	} {
+		if err := c.Do(t.Context(), words...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report := take(t, c)
+	var got []inventory.Life
+	for _, s := range report.Shapes {
+		got = append(got, s.Lives...)
+	}
+	if want := []inventory.Life{{Keys: 2}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v: longer than all borders", got, want)
+	}
+	text, err := report.Plan(inventory.Emission{Environment: "prod", Databases: []int{0}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "TTL -") {
+		t.Errorf("the plan has a time to live below 0:\n%s", text)
 	}
 }

@@ -66,8 +66,9 @@ var Lives = [...]time.Duration{time.Minute, time.Hour, 24 * time.Hour, 7 * 24 * 
 // lives counts keys by their time to live. Its zero value is of no keys.
 type lives [len(Lives) + 1]int64
 
-func (l *lives) add(ttl time.Duration) {
-	i, _ := slices.BinarySearch(Lives[:], ttl)
+// add counts a key that lives for so many milliseconds, which may be more than a duration holds.
+func (l *lives) add(ttl int64) {
+	i, _ := slices.BinarySearch(Lives[:], milliseconds(ttl))
 	l[i]++
 }
 
@@ -75,6 +76,11 @@ func (l *lives) merge(from *lives) {
 	for i, n := range from {
 		l[i] += n
 	}
+}
+
+// milliseconds are a duration, the longest there is where they are more.
+func milliseconds(n int64) time.Duration {
+	return time.Duration(min(n, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 // moments are the sums that a mean and its error come from.

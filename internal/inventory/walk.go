@@ -259,7 +259,7 @@ func (w *walk) count(db int, name string, a *answer) {
 		s.forever++
 	case a.ttl >= 0:
 		s.ttl.add(a.ttl)
-		s.lives.add(time.Duration(a.ttl) * time.Millisecond)
+		s.lives.add(a.ttl)
 	}
 	if a.idle >= 0 {
 		s.idle.add(a.idle)
