@@ -50,7 +50,10 @@ type scripted struct {
 	t        *testing.T
 	s        *intercept.Session
 	exists   func() string
+	eval     func(args [][]byte) string
+	full     func() // where it is set, no memory is left: it is called when a command inside MULTI is refused
 	info     string // to COMMAND INFO
+	keys     string // to COMMAND GETKEYS
 	queued   int    // commands after MULTI, -1 without
 	sent     []string
 	toClient string
@@ -85,7 +88,7 @@ func (f *scripted) serve(reply string) {
 				f.t.Fatalf("the session sends %q", toServer)
 			}
 			f.sent = append(f.sent, string(bytes.Join(args, []byte(" "))))
-			answer.WriteString(f.answer(strings.ToUpper(string(args[0])), reply))
+			answer.WriteString(f.answer(args, reply))
 			toServer = toServer[n:]
 		}
 		if err := f.s.Server([]byte(answer.String())); err != nil {
@@ -94,15 +97,22 @@ func (f *scripted) serve(reply string) {
 	}
 }
 
-func (f *scripted) answer(name, reply string) string {
-	switch {
+func (f *scripted) answer(args [][]byte, reply string) string {
+	switch name := strings.ToUpper(string(args[0])); {
 	case name == "MULTI":
 		f.queued = 0
 		return "+OK\r\n"
+	case name == "EXEC" && f.queued > 0 && f.full != nil:
+		f.queued = -1
+		return "-EXECABORT Transaction discarded because of previous errors.\r\n"
 	case name == "EXEC":
 		n := f.queued
 		f.queued = -1
 		return fmt.Sprintf("*%d\r\n%s", n, strings.Repeat("$-1\r\n", n))
+	case f.queued >= 0 && f.full != nil:
+		f.queued++
+		f.full()
+		return "-OOM command not allowed when used memory > 'maxmemory'.\r\n"
 	case f.queued >= 0:
 		f.queued++
 		return "+QUEUED\r\n"
@@ -110,8 +120,12 @@ func (f *scripted) answer(name, reply string) string {
 		return ":7\r\n"
 	case name == "INFO":
 		return "$49\r\nredis_version:7.0.15\r\nmaxmemory_policy:noeviction\r\n"
+	case name == "COMMAND" && string(args[1]) == "GETKEYS":
+		return f.keys
 	case name == "COMMAND":
 		return f.info
+	case name == "EVAL" && f.eval != nil:
+		return f.eval(args)
 	case name == "EXISTS":
 		return f.exists()
 	}

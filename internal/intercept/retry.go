@@ -121,7 +121,18 @@ func (s *Session) retryWrite(rc *rewrite.Command) {
 		s.retried(resp.AppendError(nil, string(s.retries[0].refusal)))
 		return
 	}
-	s.internal(s.retriedWhole)
+	s.retryLine()
+}
+
+// retryLine sends the one line that stands in the builder. More than 1 counts as 1 there too.
+func (s *Session) retryLine() {
+	counted := s.lines.Lines[0].Role == rewrite.Counted
+	s.internal(func(reply []byte) {
+		if h, _, err := resp.ReadHeader(reply); err == nil && counted && h.Type == ':' {
+			reply = resp.AppendInt(nil, min(h.N, 1))
+		}
+		s.retriedWhole(reply)
+	})
 	s.send(s.lines.Args(0)...)
 }
 
@@ -168,14 +179,7 @@ func (s *Session) finished(e *entry, reply []byte) []byte {
 func (s *Session) retryRead(rc *rewrite.Command) {
 	// The phases may have changed since, to some that add nothing to a read.
 	if s.lines.Command(rc); !s.lines.Transaction {
-		counted := s.lines.Lines[0].Role == rewrite.Counted
-		s.internal(func(reply []byte) {
-			if h, _, err := resp.ReadHeader(reply); err == nil && counted && h.Type == ':' {
-				reply = resp.AppendInt(nil, min(h.N, 1))
-			}
-			s.retriedWhole(reply)
-		})
-		s.send(s.lines.Args(0)...)
+		s.retryLine()
 		return
 	}
 	script, err := s.lines.Snapshot(rc)
@@ -183,8 +187,7 @@ func (s *Session) retryRead(rc *rewrite.Command) {
 	case err != nil:
 		s.retried(resp.AppendError(nil, string(s.retries[0].refusal)))
 	case script:
-		s.internal(s.retriedWhole)
-		s.send(s.lines.Args(0)...)
+		s.retryLine()
 	default:
 		for i := range s.lines.Lines {
 			s.send(s.lines.Args(i)...)

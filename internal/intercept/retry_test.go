@@ -3,7 +3,9 @@ package intercept_test
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/classwaves/rekey/internal/intercept"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
 )
@@ -41,6 +43,25 @@ func TestRefusedBeforeAWrite(t *testing.T) {
 			got := string(client.ReadRaw())
 			if i == 0 && !strings.HasPrefix(got, c.want) {
 				t.Errorf("%s: %s answered %q, want %q", c.lines, line, got, c.want)
+			}
+		}
+	}
+}
+
+// TestCountedOnceWhenSentAgain: a removal that is refused for want of memory, and sent again in a phase in which it names
+// both names of its key, counts that key once.
+func TestCountedOnceWhenSentAgain(t *testing.T) {
+	for _, p := range []phase.Phase{phase.Guard, phase.Sealed} {
+		for _, call := range []string{"DEL a:1", "UNLINK cw:test:a:1"} {
+			rules := testRules(t)
+			setPhases(rules, p, phase.Legacy)
+			server := &scripted{t: t, s: intercept.NewSession(rules, time.Now), full: func() { setPhases(rules, phase.Dual, phase.Legacy) }}
+			server.client(call, ":2\r\n")
+			if last := server.sent[len(server.sent)-1]; !strings.HasSuffix(last, " cw:test:a:1 a:1") {
+				t.Errorf("%s: %s: sent %q last, want both names", p, call, last)
+			}
+			if want := ":1\r\n"; server.toClient != want {
+				t.Errorf("%s: %s: got %q, want %q", p, call, server.toClient, want)
 			}
 		}
 	}
