@@ -184,20 +184,23 @@ func (s *Session) looked(reply []byte) {
 	s.try() // from the beginning: the phases may be others than at the look
 }
 
-// scriptGroup says whether a group has anything to be delivered.
+// scriptGroup says whether a group has anything to be delivered: with CLAIM, also an entry
+// that has been pending for long enough, which it becomes without anybody writing.
 //
 // KEYS: for each stream the name that is asked first, then the other. ARGV: the group,
-// then the identifiers.
+// the time of CLAIM or nothing, then the identifiers.
 var scriptGroup = []byte(`for i=1,#KEYS,2 do local k=KEYS[i]
 if redis.call('EXISTS',k)==0 then k=KEYS[i+1] end
 local groups=redis.pcall('XINFO','GROUPS',k)
-if ARGV[1+(i+1)/2]~='>' or groups.err then return 1 end
+if ARGV[2+(i+1)/2]~='>' or groups.err then return 1 end
 local found=false
 for _,g in ipairs(groups) do local f={}
 for j=1,#g,2 do f[g[j]]=g[j+1] end
 if f.name==ARGV[1] then found=true
 if #redis.call('XRANGE',k,'('..f['last-delivered-id'],'+','COUNT',1)>0 then return 1 end end end
-if not found then return 1 end end
+if not found then return 1 end
+if ARGV[2]~='' then local p=redis.pcall('XPENDING',k,ARGV[1],'IDLE',ARGV[2],'-','+',1)
+if p.err or #p>0 then return 1 end end end
 return 0`)
 
 // lookInGroup is look for XREADGROUP: the stream is there all the time, and to try it
@@ -209,20 +212,31 @@ func (s *Session) lookInGroup() {
 		first, second := s.bothNames(i)
 		words = append(words, first, second)
 	}
-	words = append(words, wordAfter(b.args, "group"))
+	group, claim := groupWords(b.args)
+	words = append(words, group, claim)
 	words = append(words, b.args[s.keys[len(s.keys)-1].Arg+1:]...)
 	s.internal(s.looked)
 	s.send(words...)
 }
 
-// wordAfter is the word behind an option.
-func wordAfter(args [][]byte, option string) []byte {
+// groupWords are the group of XREADGROUP and the time behind CLAIM, nil without one. Of an
+// option that comes twice the last one counts.
+func groupWords(args [][]byte) (group, claim []byte) {
 	for i := 1; i+1 < len(args); i++ {
-		if strings.EqualFold(string(args[i]), option) {
-			return args[i+1]
+		switch strings.ToLower(string(args[i])) {
+		case "streams":
+			return group, claim
+		case "group":
+			group = args[i+1]
+			i += 2
+		case "claim":
+			i++
+			claim = args[i]
+		case "count", "block":
+			i++
 		}
 	}
-	return nil
+	return group, claim
 }
 
 // bothNames are the names of key i in the order in which its phase asks them.

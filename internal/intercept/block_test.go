@@ -132,6 +132,67 @@ func (f *scripted) answer(args [][]byte, reply string) string {
 	return reply
 }
 
+// TestClaimWhileItWaits: XREADGROUP with CLAIM is also served by entries of others that have been idle for long enough,
+// and these become so without anybody writing. Here the group says what it has to a server that knows no CLAIM, and the
+// try is left to the script of a peer.
+func TestClaimWhileItWaits(t *testing.T) {
+	server := redistest.Shared(t)
+	bare := server.Conn()
+	for _, c := range []struct {
+		call  string
+		idle  string
+		tries bool
+	}{
+		{"XREADGROUP GROUP g c2 CLAIM 50000 BLOCK 0 STREAMS a:s >", "60000", true},
+		{"XREADGROUP BLOCK 0 CLAIM 50000 GROUP g c2 STREAMS a:s >", "60000", true},
+		{"XREADGROUP GROUP g c2 CLAIM 50000 BLOCK 0 STREAMS a:s b:s > >", "60000", true},
+		{"XREADGROUP GROUP g c2 CLAIM 50000 BLOCK 0 STREAMS a:s >", "10", false},
+		{"XREADGROUP GROUP g c2 BLOCK 0 STREAMS a:s >", "60000", false},
+		{"XREADGROUP GROUP g claim BLOCK 0 STREAMS a:s >", "60000", false},
+		{"XREADGROUP GROUP g c2 CLAIM junk BLOCK 0 STREAMS a:s >", "10", true}, // what is wrong with it, the server says
+	} {
+		bare.Do("FLUSHALL")
+		for _, name := range []string{"cw:test:a:s", "b:s"} {
+			bare.Do("XGROUP", "CREATE", name, "g", "0", "MKSTREAM")
+		}
+		bare.Do("XADD", "cw:test:a:s", "1-1", "f", "v")
+		bare.Do("XREADGROUP", "GROUP", "g", "c1", "STREAMS", "cw:test:a:s", ">")
+		rules := testRules(t)
+		setPhases(rules, phase.Dual, phase.Legacy)
+		var clock time.Time
+		s := intercept.NewSession(rules, func() time.Time { return clock })
+		looks := 0
+		peer := &scripted{t: t, s: s, eval: func(args [][]byte) string {
+			looks++
+			words := make([]string, len(args))
+			for i, a := range args {
+				words[i] = string(a)
+			}
+			reply := bare.Do(words...)
+			return string(reply.Append(nil))
+		}}
+		poll := func() {
+			t.Helper()
+			wake, waits := s.Wake()
+			if !waits {
+				t.Fatalf("%s: the session does not want to try again", c.call)
+			}
+			clock = wake
+			if err := s.Tick(); err != nil {
+				t.Fatal(err)
+			}
+			peer.serve("")
+		}
+		peer.client(c.call, "")
+		before := count(peer.sent, "XREADGROUP")
+		bare.Do("XCLAIM", "cw:test:a:s", "g", "c1", "0", "1-1", "IDLE", c.idle, "JUSTID")
+		poll()
+		if tries := count(peer.sent, "XREADGROUP") > before; tries != c.tries || looks != 1 {
+			t.Errorf("%s, idle for %s ms: tried again: %v, want %v, after %d looks", c.call, c.idle, tries, c.tries, looks)
+		}
+	}
+}
+
 // TestTimeoutThatNobodyLivesToSee: a timeout that the server accepts waits, however long it is.
 func TestTimeoutThatNobodyLivesToSee(t *testing.T) {
 	server := redistest.Shared(t)
