@@ -26,8 +26,7 @@ type retry struct {
 	running bool // it was sent again
 	tainted bool // a later write of its keys may have run
 	tries   int
-	shape   rewrite.Shape // of the reply of the form that was sent
-	after   []byte        // answers of later commands
+	after   []byte // answers of later commands
 }
 
 // maxTries bounds how often a read is sent again whose names do not stand still.
@@ -102,12 +101,12 @@ func (s *Session) retry() {
 	rc := s.rewriting(args, c.Use(args))
 	rc.Tracking = false
 	if rc.Use.Block > 0 { // it would wait, and no script may run it
-		unblocked, shape, ok := rewrite.Unblocked(&rc)
+		unblocked, ok := rewrite.Unblocked(&rc)
 		if _, valid := timeout(&rc); !ok || !valid {
 			s.retried(resp.AppendError(nil, string(r.refusal)))
 			return
 		}
-		rc, r.shape = unblocked, shape
+		rc = unblocked
 	}
 	if r.entry.write {
 		s.retryWrite(&rc)
@@ -139,28 +138,7 @@ func (s *Session) retryLine() {
 // retriedWhole ends a retry with a reply that one command gave.
 func (s *Session) retriedWhole(reply []byte) {
 	r := &s.retries[0]
-	s.retried(s.finished(r.entry, reshaped(reply, r.shape)))
-}
-
-// reshaped is the reply of a blocking command, made of the reply of the form that was
-// sent in its place.
-func reshaped(reply []byte, shape rewrite.Shape) []byte {
-	if shape == rewrite.SameShape || reply[0] != '*' || isNull(reply) {
-		return reply
-	}
-	_, at, _ := resp.ReadHeader(reply)
-	_, key := bulk(reply[at:])
-	rest := reply[at+key:]
-	depth, elements := 1, 2
-	if shape == rewrite.MemberShape {
-		depth, elements = 2, 3
-	}
-	for range depth { // what was popped is in an array, or in an array of pairs
-		_, n, _ := resp.ReadHeader(rest)
-		rest = rest[n:]
-	}
-	out := resp.AppendArrayHeader(nil, elements)
-	return append(append(out, reply[at:at+key]...), rest...)
+	s.retried(s.finished(r.entry, reply))
 }
 
 // finished is a reply as the application is to see it.

@@ -66,3 +66,64 @@ func TestCountedOnceWhenSentAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestPopsAtFullMemoryOfAnOldServer: what stands in for BLPOP and its like at full memory are commands that every server
+// has which can copy. LMPOP and ZMPOP came with Redis 7.0.
+func TestPopsAtFullMemoryOfAnOldServer(t *testing.T) {
+	server := redistest.Start(t, redistest.WithConfig(`rename-command LMPOP ""`, `rename-command ZMPOP ""`))
+	bare := server.Conn()
+	for _, c := range []struct {
+		call, want, want3 string
+		rest              string // what is left of the list or the sorted set
+	}{
+		{call: "BLPOP a:q 0", want: "*2\r\n$3\r\na:q\r\n$2\r\nv1\r\n", rest: "v2 v3"},
+		{call: "BRPOP a:q 0", want: "*2\r\n$3\r\na:q\r\n$2\r\nv3\r\n", rest: "v1 v2"},
+		{call: "BLPOP a:none a:q 0", want: "*2\r\n$3\r\na:q\r\n$2\r\nv1\r\n", rest: "v2 v3"},
+		{call: "BZPOPMIN a:z 0", want: "*3\r\n$3\r\na:z\r\n$2\r\nm1\r\n$3\r\n1.5\r\n", want3: "*3\r\n$3\r\na:z\r\n$2\r\nm1\r\n,1.5\r\n", rest: "m2"},
+		{call: "BZPOPMAX a:none a:z 0", want: "*3\r\n$3\r\na:z\r\n$2\r\nm2\r\n$1\r\n2\r\n", want3: "*3\r\n$3\r\na:z\r\n$2\r\nm2\r\n,2\r\n", rest: "m1"},
+		{call: "BLPOP a:none a:z 0", want: "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n", rest: "m1 m2"},
+		{call: "BLPOP a:none 0.001", want: "*-1\r\n", want3: "_\r\n"},
+	} {
+		for _, p := range allPhases {
+			for _, proto := range []string{"2", "3"} {
+				bare.Do("CONFIG", "SET", "maxmemory", "0")
+				bare.Do("FLUSHALL")
+				names := []string{"a:", "cw:test:a:"}
+				if p == phase.Move || p == phase.Legacy || p == phase.Guard {
+					names = names[:1]
+				} else if p == phase.Hold || p == phase.Prefixed {
+					names = names[1:]
+				}
+				for _, name := range names {
+					bare.Do("RPUSH", name+"q", "v1", "v2", "v3")
+					bare.Do("ZADD", name+"z", "1.5", "m1", "2", "m2")
+				}
+				rules := testRules(t)
+				setPhases(rules, p, phase.Legacy)
+				client := redistest.NewConn(t, dial(t, server, rules))
+				client.Do("HELLO", proto)
+				bare.Do("CONFIG", "SET", "maxmemory", "1")
+				client.Send(strings.Fields(c.call)...)
+				want := c.want
+				if proto == "3" && c.want3 != "" {
+					want = c.want3
+				}
+				if got := string(client.ReadRaw()); got != want {
+					t.Errorf("%s, RESP%s: %s: got %q, want %q", p, proto, c.call, got, want)
+				}
+				for _, name := range names {
+					var left []string
+					switch {
+					case strings.Contains(c.call, "a:q"):
+						left = texts(bare.Do("LRANGE", name+"q", "0", "-1"))
+					case strings.Contains(c.call, "a:z"):
+						left = texts(bare.Do("ZRANGE", name+"z", "0", "-1"))
+					}
+					if got := strings.Join(left, " "); got != c.rest && got != "" {
+						t.Errorf("%s: %s: %s has %q left, want %q", p, c.call, name, got, c.rest)
+					}
+				}
+			}
+		}
+	}
+}

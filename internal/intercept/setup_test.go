@@ -7,6 +7,7 @@ import (
 	"github.com/classwaves/rekey/internal/intercept"
 	"github.com/classwaves/rekey/internal/keyname"
 	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/internal/resp"
 	"github.com/classwaves/rekey/phase"
 )
 
@@ -57,3 +58,11 @@ func dial(t testing.TB, server *redistest.Server, rules *intercept.Rules) net.Co
 
 // allPhases are those of both strategies.
 var allPhases = []phase.Phase{phase.Legacy, phase.Guard, phase.Dual, phase.Settled, phase.Drain, phase.Sealed, phase.Prefixed, phase.Hold, phase.Move}
+
+// texts are the strings of an array.
+func texts(v resp.Value) (out []string) {
+	for _, e := range v.Elems {
+		out = append(out, string(e.Str))
+	}
+	return out
+}

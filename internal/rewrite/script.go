@@ -29,11 +29,17 @@ for i=1,#r,2 do local v=r[i+1]
 if type(v)=='table' and (r[i]=='groups' or r[i]=='consumers') then for j=1,#v do v[j]=m(v[j]) end end
 t[r[i]]=v end
 return {map=t} end
+local function pop(one,a)
+for i=2,#a do local r=redis.pcall(one,a[i])
+if type(r)=='string' then return {a[i],r} end
+if type(r)=='table' and (r.err or #r>0) then return r.err and r or {a[i],unpack(r)} end end
+return false end
 local function c(a)
 local name=string.lower(a[1])
 local flat=ARGV[1]=='3' and (name=='xreadgroup' or name=='xpending' or name=='xinfo')
 if ARGV[1]=='3' and not flat then redis.setresp(3) end
-local r=redis.pcall(unpack(a))
+local one,r=string.match(name,'^(%a+)%*$'),nil
+if one then r=pop(one,a) else r=redis.pcall(unpack(a)) end
 redis.setresp(2)
 if r==nil then r=false end
 if flat and type(r)=='table' and not r.err then
