@@ -182,6 +182,12 @@ func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args []
 			s.told = nil
 			return true
 		}
+		if rule := s.hidden(args); rule >= 0 {
+			s.told = nil
+			s.refuse(rule, ReasonUnknown, "rekey: a key of "+printable(args[0])+" stands among its other words too, and the server does not tell "+
+				"which is the key; use another name for the key, or wait until rule "+s.rules.Set.Pair(rule).Name()+" is parked and use the name of that phase")
+			return true
+		}
 	}
 	if !s.find(c, args) {
 		e := s.pass(raw)

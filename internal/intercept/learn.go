@@ -8,6 +8,7 @@ import (
 	"github.com/classwaves/rekey/internal/command"
 	"github.com/classwaves/rekey/internal/resp"
 	"github.com/classwaves/rekey/internal/rewrite"
+	"github.com/classwaves/rekey/phase"
 )
 
 // learnFirst asks the server, before the first command of the application that could
@@ -226,14 +227,45 @@ type toldKeys struct {
 // find gives the places of the told names in a command. All of them may be written.
 func (t *toldKeys) find(dst []command.Key, args [][]byte) []command.Key {
 	for i := 1; i < len(args); i++ {
-		for _, name := range t.names {
-			if bytes.Equal(args[i], name) {
-				dst = append(dst, command.Key{Arg: i, Access: command.AccessRead | command.AccessWrite})
-				break
-			}
+		if t.tells(args[i]) > 0 {
+			dst = append(dst, command.Key{Arg: i, Access: command.AccessRead | command.AccessWrite})
 		}
 	}
 	return dst
+}
+
+// tells is how often the server told a name.
+func (t *toldKeys) tells(name []byte) (n int) {
+	for _, told := range t.names {
+		if bytes.Equal(told, name) {
+			n++
+		}
+	}
+	return n
+}
+
+// hidden is the rule of a key among the told names that would have to be renamed and cannot be found: it is there
+// more often than it was told, and which of the words is the key nobody says. NoRule where there is none.
+func (s *Session) hidden(args [][]byte) int {
+	for _, name := range s.told.names {
+		rule, target := s.rules.Set.Find(name)
+		if rule < 0 {
+			continue
+		}
+		if p := s.current().Phase(rule); p == phase.Legacy && !target || p == phase.Prefixed && target {
+			continue
+		}
+		words := 0
+		for _, a := range args[1:] {
+			if bytes.Equal(a, name) {
+				words++
+			}
+		}
+		if words > s.told.tells(name) {
+			return rule
+		}
+	}
+	return rewrite.NoRule
 }
 
 func printable(b []byte) string { return strconv.Quote(string(b)) }

@@ -87,3 +87,41 @@ func TestUnknownCommandsInAPipeline(t *testing.T) {
 		t.Errorf("sent %q, want %q", got, want)
 	}
 }
+
+// TestToldKeysAmongOtherWords: COMMAND GETKEYS tells names and not places. A word that is the same as a key is not taken
+// for one: where that can be told apart by nobody, nothing is sent.
+func TestToldKeysAmongOtherWords(t *testing.T) {
+	const movable = "*1\r\n*6\r\n$6\r\nx.call\r\n:-2\r\n*2\r\n+write\r\n+movablekeys\r\n:0\r\n:0\r\n:0\r\n"
+	for _, c := range []struct {
+		phase            phase.Phase
+		call, told, want string // want: what is sent, or "" for a refusal
+	}{
+		{phase.Prefixed, "X.CALL a:1 v", "a:1", "X.CALL cw:test:a:1 v"},
+		{phase.Prefixed, "X.CALL a:1 a:1", "a:1 a:1", "X.CALL cw:test:a:1 cw:test:a:1"},
+		{phase.Prefixed, "X.CALL a:1 v a:2 a:1", "a:1 a:2", ""},
+		{phase.Dual, "X.CALL a:1 a:1", "a:1", ""},
+		{phase.Prefixed, "X.CALL cw:test:a:1 cw:test:a:1", "cw:test:a:1", "X.CALL cw:test:a:1 cw:test:a:1"},
+		{phase.Legacy, "X.CALL a:1 a:1", "a:1", "X.CALL a:1 a:1"},
+		{phase.Dual, "X.CALL n:1 n:1", "n:1", "X.CALL n:1 n:1"},
+		{phase.Dual, "X.CALL n:1 a:1", "n:1", "X.CALL n:1 a:1"},
+	} {
+		rules := testRules(t)
+		setPhases(rules, c.phase, phase.Prefixed)
+		var told []byte
+		told = resp.AppendArrayHeader(told, len(strings.Fields(c.told)))
+		for name := range strings.FieldsSeq(c.told) {
+			told = resp.AppendBulkString(told, name)
+		}
+		server := &scripted{t: t, s: intercept.NewSession(rules, time.Now), info: movable, keys: string(told)}
+		server.client(c.call, "+OK\r\n")
+		sent := server.sent[len(server.sent)-1]
+		switch {
+		case c.want != "":
+			if !slices.Contains(server.sent, c.want) || server.toClient != "+OK\r\n" && c.phase.Parked() {
+				t.Errorf("%s: %s: sent %q and answered %q, want %q sent", c.phase, c.call, server.sent, server.toClient, c.want)
+			}
+		case !strings.HasPrefix(sent, "COMMAND GETKEYS ") || !strings.Contains(server.toClient, "use another name"):
+			t.Errorf("%s: %s: sent %q last and answered %q, want a refusal that says what to do", c.phase, c.call, sent, server.toClient)
+		}
+	}
+}
