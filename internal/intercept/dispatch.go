@@ -42,7 +42,7 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 		switch {
 		case c == nil:
 			return s.ask(args)
-		case c == unknown, c == denied && s.current().legacy: // the server says what it thinks of it
+		case c == unknown, c == denied && s.asWritten(args): // the server says what it thinks of it
 			s.classes[command.ClassNone]++
 			s.pass(raw)
 			return true
@@ -170,7 +170,7 @@ func (s *Session) counterparts() {
 
 // keyed handles a command on keys.
 func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args [][]byte) bool {
-	if c.NeedsGetKeys() && s.rules.hold(s.database()) && !s.current().legacy {
+	if c.NeedsGetKeys() && s.rules.hold(s.database()) && !s.asWritten(args) {
 		switch {
 		case s.told == nil && s.multi != nil:
 			s.refuse(-1, ReasonUnknown, "rekey: only the server can tell the keys of "+printable(args[0])+", and not inside MULTI")

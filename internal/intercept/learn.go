@@ -152,10 +152,10 @@ func (s *Session) lookup(args [][]byte) (*command.Command, bool) {
 const maxName = 128
 
 // ask asks the server for a command that the table does not know; the command waits.
-// Where all rules are at legacy nothing has to be known.
+// Where all rules are at legacy nothing has to be known of one without a target name.
 func (s *Session) ask(args [][]byte) bool {
 	switch {
-	case s.current().legacy || !s.rules.hold(s.database()):
+	case !s.rules.hold(s.database()) || s.asWritten(args):
 		s.pass(resp.AppendCommand(nil, args...))
 		return true
 	case len(args[0]) > maxName:
@@ -186,6 +186,20 @@ func (s *Session) ask(args [][]byte) bool {
 	})
 	s.send([]byte("COMMAND"), []byte("INFO"), []byte(name))
 	return false
+}
+
+// asWritten says that a command of which nothing is known can go as the client wrote it: all rules are at legacy, and
+// no word is a target name.
+func (s *Session) asWritten(args [][]byte) bool {
+	if !s.current().legacy {
+		return false
+	}
+	for _, a := range args[1:] {
+		if rule, target := s.rules.Set.Find(a); rule >= 0 && target {
+			return false
+		}
+	}
+	return true
 }
 
 // These stand for what the server does not describe. They hold for the call about which it was asked and are not

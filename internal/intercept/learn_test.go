@@ -125,3 +125,30 @@ func TestToldKeysAmongOtherWords(t *testing.T) {
 		}
 	}
 }
+
+// TestTargetNamesAtLegacy: the application may use either name of a key, at legacy too. A command that the table does
+// not know must be asked for there only where it has a word that is a target name.
+func TestTargetNamesAtLegacy(t *testing.T) {
+	const movable = "*1\r\n*6\r\n$6\r\nx.call\r\n:-2\r\n*2\r\n+write\r\n+movablekeys\r\n:0\r\n:0\r\n:0\r\n"
+	for _, c := range []struct{ call, info, want string }{
+		{"X.SET2 cw:test:a:1 v", described, "X.SET2 a:1 v"},
+		{"X.SET2 a:1 v", described, "X.SET2 a:1 v"},
+		{"X.SET2 n:1 v", described, "X.SET2 n:1 v"},
+		{"X.CALL cw:test:a:1", movable, "X.CALL a:1"},
+		{"X.SET2 cw:test:a:1 v", "-NOPERM this user has no permissions\r\n", ""},
+		{"X.SET2 a:1 v", "-NOPERM this user has no permissions\r\n", "X.SET2 a:1 v"},
+	} {
+		rules := testRules(t)
+		server := &scripted{t: t, s: intercept.NewSession(rules, time.Now), info: c.info, keys: "*1\r\n$11\r\ncw:test:a:1\r\n"}
+		for range 2 {
+			server.client(c.call, "+OK\r\n")
+			sent := server.sent[len(server.sent)-1]
+			if refused := strings.HasPrefix(server.toClient, "-rekey: "); refused != (c.want == "") || c.want != "" && sent != c.want {
+				t.Errorf("%s: sent %q and answered %q, want %q", c.call, sent, server.toClient, c.want)
+			}
+		}
+		if asked := count(server.sent, "COMMAND") > 0; asked != strings.Contains(c.call, "cw:test:") {
+			t.Errorf("%s: the server was asked: %v", c.call, asked)
+		}
+	}
+}
