@@ -145,7 +145,11 @@ func atLeast(version string, major, minor int) bool {
 
 // lookup finds a command that the server was asked for.
 func (s *Session) lookup(args [][]byte) (*command.Command, bool) {
-	return s.rules.Learned.lookup(strings.ToLower(string(args[0])))
+	c, ok := s.rules.Learned.lookup(strings.ToLower(string(args[0])))
+	if ok {
+		c = c.Resolve(args)
+	}
+	return c, ok
 }
 
 // maxName bounds the names of commands that the server is asked for.

@@ -1,6 +1,7 @@
 package intercept_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -149,6 +150,34 @@ func TestTargetNamesAtLegacy(t *testing.T) {
 		}
 		if asked := count(server.sent, "COMMAND") > 0; asked != strings.Contains(c.call, "cw:test:") {
 			t.Errorf("%s: the server was asked: %v", c.call, asked)
+		}
+	}
+}
+
+// TestSubcommandsThatTheServerDescribes: a container that the table does not know is judged by its subcommands.
+func TestSubcommandsThatTheServerDescribes(t *testing.T) {
+	const none = "*0\r\n"
+	sub := func(name string, flag string, first, last int) string {
+		return fmt.Sprintf("*10\r\n$%d\r\n%s\r\n:-2\r\n*1\r\n+%s\r\n:%d\r\n:%d\r\n:1\r\n", len(name), name, flag, first, last) + none + none +
+			map[bool]string{false: none, true: "*1\r\n*6\r\n$5\r\nflags\r\n*1\r\n+RW\r\n$12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n" +
+				"*2\r\n$5\r\nindex\r\n:2\r\n$9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n$5\r\nrange\r\n$4\r\nspec\r\n" +
+				"*6\r\n$7\r\nlastkey\r\n:0\r\n$7\r\nkeystep\r\n:1\r\n$5\r\nlimit\r\n:0\r\n"}[first > 0] + none
+	}
+	info := "*1\r\n*10\r\n$6\r\nx.many\r\n:-2\r\n*0\r\n:0\r\n:0\r\n:0\r\n" + none + none + none +
+		"*2\r\n" + sub("x.many|set", "write", 2, 2) + sub("x.many|show", "admin", 0, 0)
+	for _, c := range []struct{ call, want string }{
+		{"X.MANY SET a:1 v", "X.MANY SET cw:test:a:1 v"},
+		{"X.MANY SHOW all", "X.MANY SHOW all"},
+		{"X.MANY OTHER a:1", ""},
+	} {
+		rules := testRules(t)
+		setPhases(rules, phase.Dual, phase.Dual)
+		server := &scripted{t: t, s: intercept.NewSession(rules, time.Now), info: info}
+		for range 2 {
+			server.client(c.call, "+OK\r\n")
+			if refused := strings.HasPrefix(server.toClient, "-rekey: "); refused != (c.want == "") || c.want != "" && !slices.Contains(server.sent, c.want) {
+				t.Errorf("%s: sent %q and answered %q, want %q", c.call, server.sent, server.toClient, c.want)
+			}
 		}
 	}
 }
