@@ -73,3 +73,40 @@ func TestEmptyPattern(t *testing.T) {
 		}
 	}
 }
+
+// TestPatternsThatEndInTheMiddle: a backslash at the end of a pattern stands for itself, and a class of characters may be
+// left open. What is asked of the server must match no less.
+func TestPatternsThatEndInTheMiddle(t *testing.T) {
+	server := redistest.Shared(t)
+	bare := server.Conn()
+	names := []string{"a:1", `a:\`, `a:1\`, "a:*", "a:1*", "a:b", "a:[", "a:]", "b:^"}
+	logical := func(v resp.Value) (out []string) {
+		for _, e := range v.Elems {
+			out = append(out, string(e.Str))
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	for _, p := range allPhases {
+		rules := testRules(t)
+		setPhases(rules, p, p)
+		client := redistest.NewConn(t, dial(t, server, rules))
+		for _, pattern := range []string{`a:\`, `a:1\`, `a:*\`, `\`, `*\`, "a:[^1", "a:[*", "a:[", "[^1]:[^1", `a:[^\`, `a:\*`, `a:[\]]`, `a:\[`, "a:[1-", "a:[^a-", `a:\\`, `*\\`, "a:[]", "a:[^]"} {
+			bare.Do("FLUSHALL")
+			for _, name := range names {
+				bare.Do("SET", name, "v")
+			}
+			want := logical(bare.Do("KEYS", pattern))
+			bare.Do("FLUSHALL")
+			for _, name := range names {
+				client.Do("SET", name, "v")
+			}
+			if got := logical(client.Do("KEYS", pattern)); !slices.Equal(got, want) {
+				t.Errorf("%s: KEYS %q: got %q, want %q", p, pattern, got, want)
+			}
+			if got := logical(client.Do("SCAN", "0", "MATCH", pattern, "COUNT", "100").Elems[1]); !slices.Equal(got, want) {
+				t.Errorf("%s: SCAN MATCH %q: got %q, want %q", p, pattern, got, want)
+			}
+		}
+	}
+}

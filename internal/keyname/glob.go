@@ -59,7 +59,8 @@ func globElement(pattern []byte, c byte) (int, bool) {
 	case '?':
 		return 1, true
 	case '[':
-		return globClass(pattern, c)
+		n, _, found := globClass(pattern, c)
+		return n, found
 	case '\\':
 		if len(pattern) >= 2 {
 			return 2, pattern[1] == c
@@ -68,7 +69,8 @@ func globElement(pattern []byte, c byte) (int, bool) {
 	return 1, pattern[0] == c
 }
 
-func globClass(pattern []byte, c byte) (int, bool) {
+// globClass is globElement of a class. closed: it has its ].
+func globClass(pattern []byte, c byte) (n int, closed, ok bool) {
 	at, negated, found := 1, false, false
 	if at < len(pattern) && pattern[at] == '^' {
 		at, negated = at+1, true
@@ -88,10 +90,31 @@ func globClass(pattern []byte, c byte) (int, bool) {
 			at++
 		}
 	}
-	if at < len(pattern) {
+	if closed = at < len(pattern); closed {
 		at++ // the ]
 	}
-	return at, found != negated
+	return at, closed, found != negated
+}
+
+// GlobEnds reports whether a pattern ends with a whole element, so that what is put behind it stands for itself: a
+// backslash at its end would quote that, and a class without ] would take it in.
+func GlobEnds(pattern []byte) bool {
+	for len(pattern) > 0 {
+		n := 1
+		switch pattern[0] {
+		case '\\':
+			if n = 2; len(pattern) < n {
+				return false
+			}
+		case '[':
+			var closed bool
+			if n, closed, _ = globClass(pattern, 0); !closed {
+				return false
+			}
+		}
+		pattern = pattern[n:]
+	}
+	return true
 }
 
 // AppendGlobLiteral appends a pattern that matches exactly the given bytes.

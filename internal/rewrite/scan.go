@@ -53,6 +53,9 @@ func AppendScanPattern(dst []byte, set *keyname.Set, pattern []byte) ([]byte, bo
 	if len(pattern) == 0 || string(pattern) == "*" { // the patterns that match the empty name
 		return append(dst, pattern...), true
 	}
+	if !keyname.GlobEnds(pattern) {
+		return dst, false
+	}
 	dst = append(dst, '*')
 	dst = append(dst, pattern...)
 	return append(dst, '*'), true
