@@ -46,14 +46,14 @@ const (
 
 // blocking handles a blocking command outside of MULTI.
 func (s *Session) blocking(c *command.Command, rc *rewrite.Command, raw []byte) bool {
-	wait, ok := timeout(rc)
-	if !ok { // the server will say what is wrong with the timeout
-		s.lines.Command(rc)
-		s.transact(c, rc, raw)
+	s.lines.Command(rc)
+	if s.watch != nil && s.lines.Transaction {
+		s.refuse(s.rule(), ReasonTransaction, errBlocksWatching)
 		return true
 	}
-	if s.watch != nil {
-		s.refuse(s.rule(), ReasonTransaction, "rekey: a blocking command between WATCH and MULTI is not supported")
+	wait, ok := timeout(rc)
+	if !ok { // the server will say what is wrong with the timeout
+		s.transact(c, rc, raw)
 		return true
 	}
 	b := &blocked{raw: bytes.Clone(raw), command: c, use: rc.Use, pause: firstPause, mute: s.replyMode.take()}
@@ -73,6 +73,9 @@ func (s *Session) blocking(c *command.Command, rc *rewrite.Command, raw []byte) 
 	s.try()
 	return true
 }
+
+// errBlocksWatching answers a blocking command that would have to be tried in transactions while the application watches.
+const errBlocksWatching = "rekey: a blocking command between WATCH and MULTI is not supported in this phase; send it before WATCH"
 
 // timeout is how long a command waits, 0 for ever, which is also what a time means that is too long to count; whether
 // the server takes it for one, it says at the first try.
@@ -118,6 +121,11 @@ func (s *Session) try() {
 	s.lines.Command(&rc)
 	if !s.lines.Transaction {
 		s.waitNative(&rc)
+		return
+	}
+	if s.watch != nil { // the phases changed while it waited
+		s.rules.Stats.refused(rule, ReasonTransaction)
+		s.endTry(resp.AppendError(nil, errBlocksWatching))
 		return
 	}
 	if s.noMulti != "" {

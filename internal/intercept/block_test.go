@@ -276,3 +276,65 @@ func calls(bare *redistest.Conn, names ...string) (sum int) {
 func blocks(bare *redistest.Conn) bool {
 	return !strings.Contains(string(bare.Do("INFO", "clients").Str), "blocked_clients:0\r\n")
 }
+
+// TestBlockingWhileItWatches: between WATCH and MULTI a blocking command works as on a bare server in the phases in which
+// the server itself waits, which are those of every rule that is parked. In the others it is refused, also where they come
+// while it waits.
+func TestBlockingWhileItWatches(t *testing.T) {
+	server := redistest.Shared(t)
+	bare := server.Conn()
+	const advice = "send it before WATCH"
+	for _, p := range allPhases {
+		bare.Do("FLUSHALL")
+		rules := testRules(t)
+		setPhases(rules, p, phase.Legacy)
+		client := redistest.NewConn(t, dial(t, server, rules))
+		client.Do("RPUSH", "a:q", "v")
+		client.Do("XADD", "a:s", "1-1", "f", "v")
+		client.Do("WATCH", "other")
+		for _, c := range []struct {
+			call, want string
+			native     bool
+		}{
+			{"BLPOP a:q junk", "-ERR timeout is not a float or out of range\r\n", p.Parked()}, // takes nothing
+			{"BLPOP a:q 0.01", "*2\r\n$3\r\na:q\r\n$1\r\nv\r\n", p.Parked()},
+			{"BLPOP a:none 0.01", "*-1\r\n", p.Parked()},
+			{"XREAD BLOCK 10 STREAMS a:s $", "*-1\r\n", p.Parked() || p == phase.Guard || p == phase.Settled || p == phase.Sealed},
+		} {
+			client.Send(strings.Fields(c.call)...)
+			switch got := string(client.ReadRaw()); {
+			case c.native && got != c.want:
+				t.Errorf("%s: %s: got %q, want %q", p, c.call, got, c.want)
+			case !c.native && !strings.Contains(got, advice):
+				t.Errorf("%s: %s: got %q, want a refusal that says %q", p, c.call, got, advice)
+			}
+		}
+		client.Do("MULTI")
+		client.Do("SET", "a:k", "v")
+		if got := client.Do("EXEC"); len(got.Elems) != 1 {
+			t.Errorf("%s: EXEC: got %q, want one answer", p, got.Append(nil))
+		}
+		if got, want := client.Do("LLEN", "a:q").Int, map[bool]int64{true: 0, false: 1}[p.Parked()]; got != want {
+			t.Errorf("%s: the list has %d elements, want %d", p, got, want)
+		}
+	}
+
+	bare.Do("FLUSHALL")
+	rules := testRules(t)
+	conn := intercept.NewConn(server.Dial(), rules, intercept.Hooks{})
+	defer func() { _ = conn.Close() }()
+	client := redistest.NewConn(t, conn)
+	client.Do("WATCH", "other")
+	client.Send("BLPOP", "a:q", "0")
+	answer := reading(client)
+	redistest.WaitFor(t, 20*time.Second, func() bool { return blocks(bare) })
+	setPhases(rules, phase.Guard, phase.Legacy)
+	id, waiting := conn.Interrupt()
+	if !waiting {
+		t.Fatal("the connection waits for nothing")
+	}
+	conn.Interrupted(bare.Do("CLIENT", "UNBLOCK", fmt.Sprint(id)).Int == 1)
+	if got := <-answer; !strings.Contains(string(got.Str), advice) {
+		t.Errorf("BLPOP, guard while it waits: got %q, want a refusal that says %q", got.Append(nil), advice)
+	}
+}
