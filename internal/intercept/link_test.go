@@ -139,6 +139,7 @@ func join(t *testing.T) *mouth {
 	t.Helper()
 	m := &mouth{t: t}
 	m.s = intercept.NewSharing(m, resp.Limits{}, time.Now)
+	m.s.Let()
 	return m
 }
 
@@ -359,6 +360,7 @@ func TestLinkAllocations(t *testing.T) {
 		setPhases(rules, c.phase, c.phase)
 		w, sink := newWire(t, rules), &counted{}
 		s := intercept.NewSharing(sink, resp.Limits{}, time.Now)
+		s.Let()
 		if err := s.Client(c.command); err != nil {
 			t.Fatal(err)
 		}

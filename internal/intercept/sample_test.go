@@ -125,6 +125,7 @@ func TestAddedOnALink(t *testing.T) {
 		w := newWire(t, rules)
 		slow := &pausing{mouth: mouth{t: t}}
 		slow.s = intercept.NewSharing(slow, resp.Limits{}, time.Now)
+		slow.s.Let()
 		quick := join(t)
 		first := resp.AppendCommand(nil, []byte("GET"), []byte("a:1"))
 		for _, m := range []*mouth{&slow.mouth, quick} { // they come to the link

@@ -58,6 +58,8 @@ type sharing struct {
 	behind  bool
 	refusal []byte   // what the server says to the command that comes next
 	infos   [][]byte // CLIENT SETINFO that the server has taken
+	let     bool     // the server takes it without a login
+	barred  bool     // it does not, as the command that comes next is told
 	gone    bool     // its client has gone; its replies are still to come
 	told    bool     // the sink knows that it has ended
 }
@@ -144,6 +146,13 @@ func (s *Session) place(c *command.Command, known bool, raw []byte, args [][]byt
 		sh.refusal = nil
 		s.classes[command.ClassSession]++
 		return answered
+	case sh.barred && c.Name == "hello": // the server has words of its own for it
+		sh.barred, want.Own = false, true
+	case sh.barred:
+		sh.barred = false
+		s.answer([]byte(noAuth))
+		s.classes[command.ClassSession]++
+		return answered
 	case !known || sh.behind || len(raw) > maxSharedRequest:
 		want.Own = true
 	case c.Name == "auth" || c.Name == "hello":
@@ -158,17 +167,38 @@ func (s *Session) place(c *command.Command, known bool, raw []byte, args [][]byt
 		s.settle()
 		return answered
 	case c.Name == "wait" || c.Name == "waitaof":
-		want.Own, want.Taken = true, sh.link != nil
+		want.Own, want.Taken = true, sh.link != nil && (sh.let || sh.login != "") // else it has written nothing there
 	case c.Name == "select" && len(args) == 2 && string(args[1]) == "0", c.Name == "client setinfo":
 	default:
 		want.Own = !c.Plain(args)
 	}
 	if !want.Own && sh.link != nil && sh.link.key == want.Key && !sh.link.retired {
+		if want.Key.Login == "" && !sh.let {
+			s.vet()
+			return elsewhere
+		}
 		return here
 	}
 	s.seek(want)
 	return elsewhere
 }
+
+// vet asks whether the server takes a client that has not logged in, once in front of its first command. That the
+// link is without a login says nothing: it may have come before the server wanted one (requirepass, ACL SETUSER
+// default), and stays what it is. That user takes any password while it has none, and a wrong one changes nothing.
+func (s *Session) vet() {
+	sh := s.sharing
+	s.stall()
+	s.question(func(reply []byte) {
+		sh.barred = bytes.HasPrefix(reply, []byte("-WRONGPASS"))
+		sh.let = !sh.barred
+		s.unstall()
+	})
+	s.sendText("*3\r\n$4\r\nAUTH\r\n$7\r\ndefault\r\n$0\r\n\r\n")
+}
+
+// noAuth is what the server says to who has not logged in.
+const noAuth = "-NOAUTH Authentication required.\r\n"
 
 // seek wants a place, and reads no further.
 func (s *Session) seek(want Want) {

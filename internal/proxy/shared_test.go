@@ -88,6 +88,51 @@ func TestSharedLogin(t *testing.T) {
 	}
 }
 
+// TestSharedWithoutALogin: whoever comes when the server wants a login does not get in by a connection of before, and
+// who was there goes on, as on the server itself.
+func TestSharedWithoutALogin(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Conn()
+	r := start(t, server, proxy.Limits{})
+	before := r.client()
+	before.Do("SET", "mi:1", "x")
+	for _, c := range []struct {
+		rule string
+		in   bool
+	}{{"on resetpass >two", false}, {"nopass", true}, {"off", false}, {"on", true}} {
+		admin.Do(append([]string{"ACL", "SETUSER", "default"}, strings.Fields(c.rule)...)...)
+		bare, late := server.Conn(), r.client()
+		for _, line := range []string{"GET mi:1", "SET mi:1 y", "HELLO 3", "GET mi:1", "WAIT 0 0", "GET mi:1"} {
+			bare.Send(strings.Fields(line)...)
+			late.Send(strings.Fields(line)...)
+			want, got := string(bare.ReadRaw()), string(late.ReadRaw())
+			if got != want && (!c.in || line != "HELLO 3") { // whose id differs
+				t.Errorf("default %s: %s: got %q, want %q", c.rule, line, got, want)
+			}
+			if refused := strings.HasPrefix(want, "-NOAUTH"); refused == c.in {
+				t.Fatalf("default %s: %s: the server says %q", c.rule, line, want)
+			}
+		}
+		if v := before.Do("GET", "mi:1"); v.IsError() {
+			t.Errorf("default %s: a client of before: %v", c.rule, v)
+		}
+	}
+	admin.Do("ACL", "SETUSER", "default", "resetpass", ">two")
+	late := r.client()
+	late.Do("GET", "mi:1")
+	if v := late.Do("WAIT", "0", "0"); !v.IsError() {
+		t.Errorf("WAIT gives a connection of before: %v", v)
+	}
+	late = r.client()
+	late.Do("GET", "mi:1")
+	if v := late.Do("AUTH", "two"); string(v.Str) != "OK" {
+		t.Errorf("AUTH: %v", v)
+	}
+	if v := late.Do("GET", "mi:1"); string(v.Str) != "y" {
+		t.Errorf("behind AUTH: %v", v)
+	}
+}
+
 // TestSharedWait: WAIT speaks of what the client has written, wherever that went.
 func TestSharedWait(t *testing.T) {
 	server := redistest.Start(t)
