@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"os/signal"
 	"strconv"
@@ -16,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/joho/godotenv"
 	"github.com/spf13/cobra"
 
 	"github.com/classwaves/rekey"
@@ -200,10 +198,9 @@ func (a *app) proxyOptions(f proxyFlags, p *plan.Plan, access *logFile) (o proxy
 	if f.access != "" {
 		o.Access = slog.New(slog.NewJSONHandler(access, nil))
 	}
-	if o.Phases, err = a.proxyPhases(f, p); err != nil {
+	if o.Phases, o.Flags, err = a.proxyPhases(f, p); err != nil {
 		return o, err
 	}
-	o.Flags = f.phases == "flags"
 	if o.Upstreams, err = proxy.ParseUpstreams(f.upstreams); err != nil {
 		return o, misused("--upstreams shared or --upstreams own", "%w", err)
 	}
@@ -232,26 +229,27 @@ func (a *app) proxyOptions(f proxyFlags, p *plan.Plan, access *logFile) (o proxy
 	return o, nil
 }
 
-// proxyPhases is where the phases come from.
-func (a *app) proxyPhases(f proxyFlags, p *plan.Plan) (rekey.Option, error) {
+// proxyPhases is where the phases come from, and what reads them again; nil where nothing does.
+func (a *app) proxyPhases(f proxyFlags, p *plan.Plan) (from rekey.Option, again func() error, err error) {
 	if f.flagsFile != "" && f.phases != "flags" {
-		return nil, misused("--phases flags", "--flags-file goes with --phases flags")
+		return nil, nil, misused("--phases flags", "--flags-file goes with --phases flags")
 	}
 	switch f.phases {
 	case "fleet":
-		return rekey.WithFleet(rekey.FleetConfig{Name: f.name, Version: buildVersion().Version}), nil
+		return rekey.WithFleet(rekey.FleetConfig{Name: f.name, Version: buildVersion().Version}), nil, nil
 	case "flags":
 		if f.flagsFile == "" {
-			return rekey.WithFlags(a.lookup), nil
+			return rekey.WithFlags(a.lookup), func() error { return nil }, nil
 		}
-		if _, err := readFlags(f.flagsFile); err != nil {
-			return nil, misused("rekey flags --phase dual > "+f.flagsFile, "the flags cannot be read: %w", err)
+		file, err := openFlags(f.flagsFile)
+		if err != nil {
+			return nil, nil, misused("rekey flags --phase dual > "+f.flagsFile, "the flags cannot be read: %w", err)
 		}
-		return rekey.WithFlags(fileLookup(f.flagsFile)), nil
+		return rekey.WithFlags(file.lookup), func() error { return file.reload(p) }, nil
 	}
 	pinned, err := phase.Parse(f.phases)
 	if err != nil {
-		return nil, misused("--phases fleet, --phases flags or the name of a phase", "--phases %s: %w", f.phases, err)
+		return nil, nil, misused("--phases fleet, --phases flags or the name of a phase", "--phases %s: %w", f.phases, err)
 	}
 	phases := make(map[string]phase.Phase)
 	for _, rule := range p.Rules {
@@ -260,47 +258,9 @@ func (a *app) proxyPhases(f proxyFlags, p *plan.Plan) (rekey.Option, error) {
 		}
 	}
 	if len(phases) == 0 {
-		return nil, misused("rekey plan", "no rule of %s has the phase %s", p.File, pinned)
+		return nil, nil, misused("rekey plan", "no rule of %s has the phase %s", p.File, pinned)
 	}
-	return rekey.WithPhases(phases), nil
-}
-
-// fileLookup looks a flag up in a file as it is at that moment. A file that cannot be read gives a value
-// that is none, so that the flags are refused and stay as they were.
-func fileLookup(path string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		values, err := readFlags(path)
-		if err != nil {
-			return "unreadable", true
-		}
-		value, ok := values[name]
-		return value, ok
-	}
-}
-
-// readFlags reads KEY=VALUE lines and the `unset KEY` of `rekey flags`, one after the other as a shell does.
-func readFlags(path string) (map[string]string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	values := make(map[string]string)
-	var lines strings.Builder
-	for line := range strings.Lines(string(data) + "\nunset \n") { // the end, as if something were unset there
-		name, unset := strings.CutPrefix(line, "unset ")
-		if !unset {
-			lines.WriteString(line)
-			continue
-		}
-		some, err := godotenv.Unmarshal(lines.String())
-		if err != nil {
-			return nil, err
-		}
-		maps.Copy(values, some)
-		delete(values, strings.TrimSpace(name))
-		lines.Reset()
-	}
-	return values, nil
+	return rekey.WithPhases(phases), nil, nil
 }
 
 // checkProxy looks whether the server is there, and says what would be done.

@@ -261,11 +261,72 @@ func TestFlagsFile(t *testing.T) {
 					t.Fatal(err)
 				}
 				mustExit(t, exitDone, runCLI(t, nil, "proxy", "--check", "--phases", "flags", "--flags-file", file, "-f", path, "--redis", server.URL()))
-				if got, err := phase.FromFlags(set, fileLookup(file)); got != p || err != nil {
+				flags, err := openFlags(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := phase.FromFlags(set, flags.lookup); got != p || err != nil {
 					t.Errorf("%s: got %v, %v from\n%s", p, got, err, text)
 				}
 			}
 			before = text
 		}
+	}
+}
+
+// TestFlagsFileCutShort: a file that is read while it is written, or chooses no phase, takes nobody back to the legacy
+// names, and what stands in it counts from the signal on.
+func TestFlagsFileCutShort(t *testing.T) {
+	server := redistest.Start(t)
+	flags := filepath.Join(t.TempDir(), "flags")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(flags, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const settled = "CW_CACHE_PREFIX_ENABLED=1\nCW_CACHE_DUAL_WRITE=1\nCW_CACHE_LEGACY_READ=0\nCW_RL_PREFIX_ENABLED=1\n"
+	write(settled)
+	p := startProxy(t, "-f", planFile(t, fmt.Sprintf(walkPlan, server.URL())), "--phases", "flags", "--flags-file", flags)
+	c, bare := p.client(), server.Client()
+	defer func() { _ = c.Close() }()
+	both := func() bool {
+		t.Helper()
+		bare.FlushAll(t.Context())
+		if err := c.Set(t.Context(), "secure_session:1", "x", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		return bare.Exists(t.Context(), "secure_session:1", "cw:prod:secure_session:1").Val() == 2
+	}
+	reloads := func() int { return strings.Count(p.said(), `"msg":"reload`) }
+	for _, text := range []string{"", "CW_CACHE_PREFIX_ENABLED=1\n", "CW_RL_PREFIX_ENABLED=1\nCW_CACHE_PREFIX_ENABLED=0\n", strings.Replace(settled, "READ=0", "READ=7", 1)} {
+		write(text)
+		before := reloads()
+		p.signal(syscall.SIGHUP)
+		redistest.WaitFor(t, 20*time.Second, func() bool { return reloads() > before })
+		if !both() {
+			t.Fatalf("%q takes the process out of settled: %s", text, p.said())
+		}
+	}
+	write("unset CW_CACHE_PREFIX_ENABLED\nunset CW_CACHE_DUAL_WRITE\nunset CW_RL_PREFIX_ENABLED\n")
+	p.signal(syscall.SIGHUP)
+	redistest.WaitFor(t, 20*time.Second, func() bool { return !both() })
+}
+
+// TestFlagsFileIsOneState: a file of flags counts as it was when it was read, not as it is.
+func TestFlagsFileIsOneState(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "flags")
+	if err := os.WriteFile(path, []byte("CW_CACHE_PREFIX_ENABLED=1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags, err := openFlags(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if v, named := flags.lookup("CW_CACHE_PREFIX_ENABLED"); v != "1" || !named {
+		t.Errorf("the flag is %q now", v)
 	}
 }

@@ -25,8 +25,8 @@ type Options struct {
 	Plan *plan.Plan
 	// Phases is where the phases come from: one option of package rekey.
 	Phases rekey.Option
-	// Flags says that they come from flags, which Reload reads again.
-	Flags  bool
+	// Flags reads again what Phases looks its flags up in, or keeps it and says why. Nil where they do not come from flags.
+	Flags  func() error
 	Listen []Listen
 	// Certificate is nil without TLS.
 	Certificate *Certificate
@@ -235,10 +235,13 @@ func (s *Service) Reload(ctx context.Context, p *plan.Plan) error {
 	if s.o.Certificate != nil {
 		err = errors.Join(err, s.o.Certificate.Load())
 	}
-	if s.o.Flags {
-		err = errors.Join(err, s.rekey.ReloadFlags(ctx))
+	if s.o.Flags == nil {
+		return err
 	}
-	return err
+	if failed := s.o.Flags(); failed != nil {
+		return errors.Join(err, failed)
+	}
+	return errors.Join(err, s.rekey.ReloadFlags(ctx))
 }
 
 // differences names what a running proxy cannot change.

@@ -336,7 +336,7 @@ func TestReload(t *testing.T) {
 	flagged := []string{"strategy: mirror}", "strategy: mirror, flags: cache}"}
 	p := parsePlan(t, url, flagged...)
 	s, _ := serve(t, proxy.Options{
-		Plan: p, Certificate: &proxy.Certificate{Cert: own.cert, Key: own.key}, Flags: true,
+		Plan: p, Certificate: &proxy.Certificate{Cert: own.cert, Key: own.key}, Flags: func() error { return nil },
 		Phases: rekey.WithFlags(func(name string) (string, bool) {
 			v, ok := flags.Load(name)
 			if !ok {
