@@ -161,10 +161,13 @@ func (a *app) runProxy(ctx context.Context, f proxyFlags) error {
 func proxyFailed(p *plan.Plan, err error) error {
 	var planned *plan.Error
 	var flags *phase.FlagError
+	var listener *proxy.ListenError
 	switch {
 	case errors.As(err, &planned), errors.As(err, &flags):
 		return err
-	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRNOTAVAIL):
+	case errors.As(err, &listener) && listener.Admin:
+		return failed("--admin with another address", "%w", err)
+	case errors.As(err, &listener):
 		return failed("--listen with another address", "%w", err)
 	}
 	return failed(fmt.Sprintf("rekey status -f %s; --phases legacy serves without the fleet's records, where nothing moves", p.File), "%w", err)
@@ -192,6 +195,28 @@ func (a *app) reloadProxy(ctx context.Context, s *proxy.Service, access *logFile
 	return errors.Join(err, access.reopen())
 }
 
+// bounded refuses limits that are none: package proxy would take its own in their place without a word.
+func (f *proxyFlags) bounded() error {
+	for _, b := range []struct {
+		flag string
+		is   bool
+		try  string
+	}{
+		{"drain", f.drain > 0, "1s, to cut what is under way soon"},
+		{"max-clients", f.limits.Clients > 0, "10000"},
+		{"max-request", f.limits.Request > 0, "536870912"},
+		{"max-memory", f.limits.Memory > 0, "1073741824"},
+		{"unfinished", f.limits.Begun > 0, "5m"},
+		{"slow", f.limits.Slow > 0, "1m"},
+		{"idle", f.limits.Idle >= 0, "0, for never"},
+	} {
+		if !b.is {
+			return misused("--"+b.flag+" "+b.try, "--%s is out of range", b.flag)
+		}
+	}
+	return nil
+}
+
 // proxyOptions turns the flags into options.
 func (a *app) proxyOptions(f proxyFlags, p *plan.Plan, access *logFile) (o proxy.Options, err error) {
 	o = proxy.Options{Plan: p, Limits: f.limits, Drain: f.drain, Log: slog.New(slog.NewJSONHandler(a.stderr, nil))}
@@ -203,6 +228,9 @@ func (a *app) proxyOptions(f proxyFlags, p *plan.Plan, access *logFile) (o proxy
 	}
 	if o.Upstreams, err = proxy.ParseUpstreams(f.upstreams); err != nil {
 		return o, misused("--upstreams shared or --upstreams own", "%w", err)
+	}
+	if err := f.bounded(); err != nil {
+		return o, err
 	}
 	mode, err := strconv.ParseUint(f.socketMode, 8, 32)
 	if err != nil || mode > 0o777 {

@@ -101,6 +101,17 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	return s, nil
 }
 
+// ListenError says that a listener cannot be opened: one for clients, or the admin's.
+type ListenError struct {
+	Admin bool
+	Err   error
+}
+
+func (e *ListenError) Error() string { return e.Err.Error() }
+
+// Unwrap is the reason.
+func (e *ListenError) Unwrap() error { return e.Err }
+
 // listen opens the listeners.
 func (s *Service) listen() error {
 	for _, l := range s.o.Listen {
@@ -110,7 +121,7 @@ func (s *Service) listen() error {
 		}
 		listener, err := l.Open(config)
 		if err != nil {
-			return err
+			return &ListenError{Err: err}
 		}
 		s.listeners = append(s.listeners, listener)
 	}
@@ -119,7 +130,7 @@ func (s *Service) listen() error {
 	}
 	admin, err := net.Listen("tcp", s.o.Admin.Address)
 	if err != nil {
-		return fmt.Errorf("rekey: listen for the admin: %w", err)
+		return &ListenError{Admin: true, Err: fmt.Errorf("rekey: listen for the admin: %w", err)}
 	}
 	s.admin = admin
 	return nil
