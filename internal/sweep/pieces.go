@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -119,7 +120,7 @@ func (t *twins) sets(ctx context.Context) (bool, error) {
 	if err != nil || !same {
 		return same, err
 	}
-	return t.scan(ctx, "SSCAN", func(members []string) (bool, error) {
+	return t.scan(ctx, "SSCAN", t.legacy, func(members []string) (bool, error) {
 		words := command{"SMISMEMBER", t.target}
 		for _, m := range members {
 			words = append(words, m)
@@ -132,14 +133,26 @@ func (t *twins) sets(ctx context.Context) (bool, error) {
 	})
 }
 
-// hashes does the same with fields, their values, and on servers that have them their expiry times.
+// hashes does the same with fields, their values, and on servers that have them their expiry times. Those servers count a field
+// that has expired until they remove it, from each of the two names at its own moment. No number tells there that neither name
+// has more, so the fields of each are looked for in the other.
 func (t *twins) hashes(ctx context.Context) (bool, error) {
-	_, same, err := t.size(ctx, "HLEN")
-	if err != nil || !same {
+	if !t.traits.fieldTTLs {
+		if _, same, err := t.size(ctx, "HLEN"); err != nil || !same {
+			return same, err
+		}
+		return t.fields(ctx, t.legacy, t.target)
+	}
+	if same, err := t.fields(ctx, t.legacy, t.target); err != nil || !same {
 		return same, err
 	}
-	return t.scan(ctx, "HSCAN", func(flat []string) (bool, error) {
-		read := command{"HMGET", t.target}
+	return t.fields(ctx, t.target, t.legacy)
+}
+
+// fields looks for the fields of one name in the other. One that expires between two looks is a change, which no WATCH sees.
+func (t *twins) fields(ctx context.Context, of, in string) (bool, error) {
+	return t.scan(ctx, "HSCAN", of, func(flat []string) (bool, error) {
+		read := command{"HMGET", in}
 		expiry := command{"FIELDS", len(flat) / 2}
 		for i := 0; i+1 < len(flat); i += 2 {
 			read, expiry = append(read, flat[i]), append(expiry, flat[i])
@@ -149,16 +162,44 @@ func (t *twins) hashes(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		for i, v := range values {
-			if v != flat[2*i+1] {
-				return false, nil
+			if v == flat[2*i+1] {
+				continue
 			}
+			if v == nil && t.traits.fieldTTLs {
+				there, err := t.conn.HExists(ctx, of, flat[2*i]).Result()
+				if err := ofType("HEXISTS", err); err != nil {
+					return false, err
+				}
+				if !there {
+					return false, errChanged
+				}
+			}
+			return false, nil
 		}
 		if !t.traits.fieldTTLs {
 			return true, nil
 		}
 		a, b, err := t.both(ctx, func(name string) command { return append(command{"HPEXPIRETIME", name}, expiry...) })
+		if err == nil && (slices.Contains(numbers(a), gone) || slices.Contains(numbers(b), gone)) {
+			return false, errChanged
+		}
 		return reflect.DeepEqual(a, b), err
 	})
+}
+
+// fieldless reports whether nothing is left of a hash but fields that have expired: such a key is none.
+func (t *twins) fieldless(ctx context.Context, name string) (bool, error) {
+	return t.scan(ctx, "HSCAN", name, func([]string) (bool, error) { return false, nil })
+}
+
+// numbers are those of an answer that is a list of them.
+func numbers(answer any) (out []int64) {
+	list, _ := answer.([]any)
+	for _, e := range list {
+		n, _ := e.(int64)
+		out = append(out, n)
+	}
+	return out
 }
 
 // ofType is the error of a command about one name, which may have another type by now.
@@ -169,10 +210,10 @@ func ofType(word string, err error) error {
 	return serverError(word, err)
 }
 
-// scan gives the legacy name's elements to same, until it says no.
-func (t *twins) scan(ctx context.Context, word string, same func(elements []string) (bool, error)) (bool, error) {
+// scan gives a name's elements to same, until it says no.
+func (t *twins) scan(ctx context.Context, word, name string, same func(elements []string) (bool, error)) (bool, error) {
 	for cursor := "0"; ; {
-		answer, err := t.conn.Do(ctx, word, t.legacy, cursor, "COUNT", elementsAtOnce).Slice()
+		answer, err := t.conn.Do(ctx, word, name, cursor, "COUNT", elementsAtOnce).Slice()
 		if err != nil || len(answer) != 2 {
 			return false, ofType(word, err)
 		}

@@ -42,6 +42,12 @@ func (j *verify) watched(ctx context.Context, conn *redis.Conn, k key) (class Cl
 	if err != nil {
 		return "", "", false, errors.Join(err, unwatch(ctx, conn))
 	}
+	if err := j.leaveOutFieldless(ctx, conn, k, &s); err != nil {
+		if errors.Is(err, errChanged) {
+			return "", "", false, unwatch(ctx, conn)
+		}
+		return "", "", false, errors.Join(err, unwatch(ctx, conn))
+	}
 	if lone := (s.legacy == noType) != (s.target == noType); lone && j.lastMoment(s) > 0 {
 		return "", "", false, errors.Join(unwatch(ctx, conn), pause(ctx, j.lastMoment(s)))
 	}
@@ -88,6 +94,28 @@ func (j *verify) atOnce(ctx context.Context, conn *redis.Conn, k key) (class Cla
 		class, detail = j.judgeValue(s, t.same(replies[len(replies)-2], replies[len(replies)-1]))
 	}
 	return class, detail, true, nil
+}
+
+// leaveOutFieldless makes no key of a hash whose twin is gone and whose fields have all expired: the server removes the two names
+// at different moments.
+func (j *verify) leaveOutFieldless(ctx context.Context, conn *redis.Conn, k key, s *snapshot) error {
+	if !j.traits.fieldTTLs {
+		return nil
+	}
+	t := &twins{k, conn, j.traits}
+	var err error
+	var none bool
+	switch {
+	case s.legacy == hashType && s.target == noType:
+		if none, err = t.fieldless(ctx, k.legacy); none {
+			s.legacy = noType
+		}
+	case s.target == hashType && s.legacy == noType:
+		if none, err = t.fieldless(ctx, k.target); none {
+			s.target = noType
+		}
+	}
+	return err
 }
 
 // describe is the commands that say all about both names but their values.

@@ -309,6 +309,52 @@ func TestVerifySeesTTLsOfFields(t *testing.T) {
 	}
 }
 
+// TestVerifyTakesNoExpiredFieldForOne: a server removes fields some time after they have expired, from each of the two names at
+// its own moment, and counts them until then (HLEN, EXISTS).
+func TestVerifyTakesNoExpiredFieldForOne(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	if server.IsValkey() || !server.AtLeast(7, 4) {
+		return // as above
+	}
+	do(t, client, "DEBUG", "SET-ACTIVE-EXPIRE", 0) // they stay until the test is over
+	expire := func(name string, fields ...any) {
+		do(t, client, append([]any{"HPEXPIRE", name, 1, "FIELDS", len(fields)}, fields...)...)
+		until := client.Time(t.Context()).Val().Add(2 * time.Millisecond)
+		redistest.WaitFor(t, 10*time.Second, func() bool { return client.Time(t.Context()).Val().After(until) }) // to ask for it would remove it
+	}
+	for _, n := range []int{4, 40_000} {
+		name := fmt.Sprintf("thing:equal-%d", n)
+		do(t, client, many("HSET", name, n)...)
+		expire(name, "element-0")
+		do(t, client, "COPY", name, target(name))
+		do(t, client, "HGET", target(name), "element-0") // removes it there
+		if a, b := client.HLen(t.Context(), name).Val(), client.HLen(t.Context(), target(name)).Val(); a != b+1 {
+			t.Fatalf("HLEN is %d and %d: the test shows nothing", a, b)
+		}
+
+		name = fmt.Sprintf("thing:differ-%d", n) // HLEN is the same, and one has a field that the other lacks
+		do(t, client, many("HSET", name, n)...)
+		do(t, client, "COPY", name, target(name))
+		do(t, client, "HDEL", name, "element-0")
+		do(t, client, "HSET", name, "extra", "v")
+		expire(name, "extra")
+	}
+	for _, name := range []string{"thing:dead", target("thing:dead-target")} { // a key without a field is none
+		do(t, client, "HSET", name, "f", "v")
+		expire(name, "f")
+	}
+	r := run(t, sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Verify, Phase: phase.Dual})
+	var got []string
+	for _, e := range r.Examples {
+		got = append(got, e.Legacy+" "+string(e.Class))
+	}
+	slices.Sort(got)
+	if want := []string{"thing:differ-4 value", "thing:differ-40000 value"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // TestSampleSaysHowMuchMayDiffer, and proves no gate.
 func TestSampleSaysHowMuchMayDiffer(t *testing.T) {
 	client := redistest.Shared(t).Client()
