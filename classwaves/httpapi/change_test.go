@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -142,6 +143,32 @@ func TestAnEndThatWasStoredAndNotTold(t *testing.T) {
 		t.Errorf("got %v, want %v", err, errConflict)
 	}
 	c.wantEnded(t)
+}
+
+// TestTheDatabaseFailsAtACreation: whether it stored the class session is not known, so the cache keeps no
+// list from before.
+func TestTheDatabaseFailsAtACreation(t *testing.T) {
+	c := newClassroom(t)
+	list := listEntry("ada", "")
+	if err := c.c.Queries.Upsert(t.Context(), list, []byte(`{"sessions":[]}`)); err != nil {
+		t.Fatal(err)
+	}
+	f := func() {
+		if _, cached, err := c.c.Queries.Lookup(t.Context(), list); !cached || err != nil {
+			t.Fatalf("nothing is cached, so the test shows nothing: %v", err)
+		}
+		_ = c.c.Database.Close()
+	}
+	c.when.Store(&f)
+	r := httptest.NewRequestWithContext(context.WithValue(t.Context(), loginKey{}, session.Session{TeacherID: "ada"}),
+		"POST", "/", strings.NewReader(`{"title":"History"}`))
+	r.Header.Set("Content-Type", "application/json")
+	if err := c.createSession(httptest.NewRecorder(), r); err == nil {
+		t.Error("a class session without a database")
+	}
+	if _, cached, err := c.c.Queries.Lookup(t.Context(), list); cached || err != nil {
+		t.Errorf("the list that the cache had before is there still: %v, %v", cached, err)
+	}
 }
 
 // TestTheDatabaseFailsAtAChange: whether it stored the change is not known, so the cache keeps nothing of

@@ -56,6 +56,11 @@ func detailEntry(id string) querycache.Entry {
 	return querycache.Entry{Type: querycache.SessionDetail, Key: id, Tags: []string{tagOfSession(id)}}
 }
 
+// listEntry is the cached page of a teacher's class sessions that begins after the one named before.
+func listEntry(teacher, before string) querycache.Entry {
+	return querycache.Entry{Type: querycache.SessionList, Key: teacher + "/" + before, Tags: []string{tagOfTeacher(teacher)}}
+}
+
 // maxGroups bounds what one class session can hold.
 const maxGroups = 50
 
@@ -89,10 +94,14 @@ func (a *API) createSession(w http.ResponseWriter, r *http.Request) error {
 		}
 		groups[i] = database.Group{ID: rand.Text(), SessionID: c.ID, Name: name}
 	}
-	if err := a.c.Database.CreateClassSession(ctx, c, groups...); err != nil {
+	// What is stored now is to be told, also when the client hangs up or the request's time is over meanwhile.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.c.Limits.Time)
+	defer cancel()
+	err = a.c.Database.CreateClassSession(ctx, c, groups...)
+	a.invalidate(ctx, c.ID, teacher) // after an error too: only the answer may have been lost
+	if err != nil {
 		return err
 	}
-	a.invalidate(ctx, c.ID, teacher)
 	code, err := a.c.Codes.Create(ctx, c.ID)
 	if err != nil {
 		return err
@@ -116,8 +125,7 @@ func (a *API) listSessions(w http.ResponseWriter, r *http.Request) error {
 		Next     string      `json:"next,omitempty"` // ?before= of the next page
 	}
 	teacher, before := loginOf(r).TeacherID, r.URL.Query().Get("before")
-	entry := querycache.Entry{Type: querycache.SessionList, Key: teacher + "/" + before, Tags: []string{tagOfTeacher(teacher)}}
-	out, err := querycache.Load(r.Context(), a.c.Queries, entry, func(ctx context.Context) (list, error) {
+	out, err := querycache.Load(r.Context(), a.c.Queries, listEntry(teacher, before), func(ctx context.Context) (list, error) {
 		sessions, err := a.c.Database.ClassSessions(ctx, teacher, pageSize, before)
 		if err != nil {
 			return list{}, err
