@@ -114,6 +114,44 @@ func TestLifetimes(t *testing.T) {
 
 // What Redis may hold of a code that the directory says is s1's: the answer is s1 in every case, and
 // the pair is whole afterwards unless it belongs to somebody else by then.
+// TestKeysOfAnotherType: what is no string is no half of a pair. The directory answers, the pair is put right,
+// and a session can end.
+func TestKeysOfAnotherType(t *testing.T) {
+	for name, half := range map[string]func(session, code string) string{
+		"code":    func(_, code string) string { return code },
+		"session": func(session, _ string) string { return session },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rdb, d := redistest.Shared(t).Client(), newDirectory()
+			codes := newCodes(t, rdb, d)
+			code := create(t, codes, "s1")
+			spoil := func() {
+				t.Helper()
+				key := half(sessionKey(t, "s1"), codeKey(t, code))
+				rdb.Del(t.Context(), key)
+				if err := rdb.LPush(t.Context(), key, "x").Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			spoil()
+			if got := resolve(t, codes, code); got != "s1" {
+				t.Errorf("leads to %q, want s1", got)
+			}
+			wantPair(t, rdb, "s1", code)
+			spoil()
+			if got := create(t, codes, "s1"); got != code {
+				t.Errorf("the session was given %q, want %q", got, code)
+			}
+			wantPair(t, rdb, "s1", code)
+			spoil()
+			release(t, codes, "s1")
+			if got := d.all(); len(got) != 0 {
+				t.Errorf("released, and the directory has %v", got)
+			}
+		})
+	}
+}
+
 func TestOnlyPairsThatAgreeAreBelieved(t *testing.T) {
 	const code = "AAAAAA"
 	for name, c := range map[string]struct {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/classwaves/rekey/classwaves/internal/failsoft"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/classwaves/unavailable"
 )
@@ -42,11 +43,14 @@ func pair(sessionID, code string) ([]string, error) {
 	return []string{codeKey, sessionKey}, nil
 }
 
-// get reads one key; "" is absent, which no half of a pair is.
+// get reads one key; "" is absent, which no half of a pair is. Nor is what is no string.
 func (c *Codes) get(ctx context.Context, key string) (string, error) {
 	within, rdb, cancel := c.redis.For(ctx)
 	defer cancel()
 	value, err := rdb.Get(within, key).Result()
+	if failsoft.OtherType(err) {
+		err = redis.Nil
+	}
 	c.outage.Saw(ctx, err)
 	if errors.Is(err, redis.Nil) {
 		return "", nil

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
 
+	"github.com/classwaves/rekey/classwaves/internal/failsoft"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/classwaves/ttl"
 	"github.com/classwaves/rekey/classwaves/unavailable"
@@ -26,7 +27,10 @@ var (
 
 	// fillDashboard stores a sum only where the entry is what it was before the summing up.
 	fillDashboard = redis.NewScript(`
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+local now = redis.pcall('GET', KEYS[1])
+if type(now) == 'table' and string.sub(now.err, 1, 9) ~= 'WRONGTYPE' then return now end
+if type(now) ~= 'string' then now = '' end
+if now ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1`)
 )
@@ -92,8 +96,17 @@ func (a *Analytics) raw(ctx context.Context, sessionID string) (raw []byte, err 
 	if err != nil {
 		return nil, err
 	}
-	err = a.ask(ctx, "read session analytics", func(ctx context.Context) (err error) {
+	return a.get(ctx, "read session analytics", key)
+}
+
+// get reads the bytes of a key; nil for none. A key of another type is one of another format.
+func (a *Analytics) get(ctx context.Context, op, key string) (raw []byte, err error) {
+	err = a.ask(ctx, op, func(ctx context.Context) (err error) {
 		raw, err = a.Redis.Get(ctx, key).Bytes()
+		if failsoft.OtherType(err) {
+			a.counters.foreign.Add(1)
+			return nil
+		}
 		return err
 	})
 	return raw, err

@@ -26,11 +26,8 @@ func (a *Analytics) Dashboard(ctx context.Context, teacherID string) (Dashboard,
 	if err != nil {
 		return Dashboard{}, err
 	}
-	var seen []byte // what is there before the summing up begins: nothing, a mark, or a dashboard
-	cacheErr := a.ask(ctx, "read a dashboard", func(ctx context.Context) (err error) {
-		seen, err = a.Redis.Get(ctx, key).Bytes()
-		return err
-	})
+	// What is there before the summing up begins: nothing, a mark, or a dashboard.
+	seen, cacheErr := a.get(ctx, "read a dashboard", key)
 	if d, ok := a.readDashboard(seen); ok {
 		a.counters.hits.Add(1)
 		return d, nil

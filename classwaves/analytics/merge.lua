@@ -10,7 +10,11 @@ local incoming = cjson.decode(ARGV[1])
 local create, event, now = ARGV[2] == '1', ARGV[3] == '1', tonumber(ARGV[4])
 
 local entry
-local raw = redis.call('GET', KEYS[1])
+local raw = redis.pcall('GET', KEYS[1])
+if type(raw) == 'table' then
+  if string.sub(raw.err, 1, 9) ~= 'WRONGTYPE' then return raw end
+  raw = false -- a key of another type is as absent as an entry of another format
+end
 if raw then
   local ok, value = pcall(cjson.decode, raw)
   if ok and type(value) == 'table' and value.format == 1 and type(value.parts) == 'table' then

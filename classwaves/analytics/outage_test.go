@@ -273,6 +273,54 @@ func TestFiftyWritersWithoutRedis(t *testing.T) {
 }
 
 // What the old release keeps under the name is no record: it is replaced, and counted.
+// TestKeysOfAnotherType: what is no string is an entry of another format, and no outage.
+func TestKeysOfAnotherType(t *testing.T) {
+	s, db := redistest.Shared(t), newMemory(1)
+	rdb := client(s)
+	a := start(t, rdb, db)
+	session, err1 := keys.AnalyticsSession("s0")
+	group, err2 := keys.AnalyticsGroup("s0-a")
+	dashboard, err3 := keys.AnalyticsDashboard("t0")
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{session, group, dashboard}
+	spoil := func() {
+		t.Helper()
+		for _, name := range names {
+			rdb.Del(t.Context(), name)
+			if err := rdb.LPush(t.Context(), name, "x").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	apply(t, a, "s0", joined("s0-a"))
+	spoil()
+	if got := sessionOf(t, a, "s0").Participants; got != 1 {
+		t.Errorf("session: got %d participants, want 1", got)
+	}
+	spoil()
+	if got := groupOf(t, a, "s0-a").Participants; got != 1 {
+		t.Errorf("group: got %d participants, want 1", got)
+	}
+	spoil()
+	if got := dashboardOf(t, a, "t0").Participants; got != 1 {
+		t.Errorf("dashboard: got %d participants, want 1", got)
+	}
+	spoil()
+	if got := apply(t, a, "s0", joined("s0-a")).Participants; got != 2 {
+		t.Errorf("update: got %d participants, want 2", got)
+	}
+	if m := a.Metrics(); m.DatabaseReads+m.DatabaseUpdates+m.CacheOutages != 0 || m.Foreign == 0 {
+		t.Errorf("taken for an outage: %+v", m)
+	}
+	for _, name := range names {
+		if got := rdb.Type(t.Context(), name).Val(); got != "string" {
+			t.Errorf("%s is a %s still", name, got)
+		}
+	}
+}
+
 func TestEntriesOfTheOldRelease(t *testing.T) {
 	s, db := redistest.Shared(t), newMemory(1)
 	rdb := client(s)

@@ -80,11 +80,7 @@ func (a *Analytics) Group(ctx context.Context, groupID string) (GroupMetrics, bo
 	if err != nil {
 		return GroupMetrics{}, false, err
 	}
-	var raw []byte
-	cacheErr := a.ask(ctx, "read group analytics", func(ctx context.Context) (err error) {
-		raw, err = a.Redis.Get(ctx, key).Bytes()
-		return err
-	})
+	raw, cacheErr := a.get(ctx, "read group analytics", key)
 	if raw != nil {
 		if g, ok := a.readGroup(raw); ok {
 			a.counters.hits.Add(1)

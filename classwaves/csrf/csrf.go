@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/classwaves/rekey/classwaves/internal/failsoft"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/classwaves/ttl"
 	"github.com/classwaves/rekey/classwaves/unavailable"
@@ -24,6 +25,9 @@ const tokenBytes = 32
 
 // triesLost is how often a token that somebody else made is gone before it could be read.
 const triesLost = 10
+
+// otherType stands for what is stored where that is no string. It is no token.
+const otherType = "of another type"
 
 // ErrConfig is wrapped by what New refuses.
 var ErrConfig = errors.New("csrf: configuration")
@@ -121,11 +125,15 @@ func (t *Tokens) Token(ctx context.Context, sessionID string) (token string, err
 	return token, err
 }
 
-// read returns what is stored, empty if nothing is, and how long it lives.
+// read returns what is stored, empty if nothing is and otherType if it is no string, and how long it lives.
 func (t *Tokens) read(ctx context.Context, key string) (stored string, left time.Duration, err error) {
 	pipe := t.rdb.Pipeline()
 	get, life := pipe.Get(ctx, key), pipe.PTTL(ctx, key)
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+	_, err = pipe.Exec(ctx)
+	if failsoft.OtherType(err) {
+		return otherType, 0, nil
+	}
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return "", 0, err
 	}
 	if errors.Is(get.Err(), redis.Nil) {
@@ -146,8 +154,8 @@ func (t *Tokens) renew(ctx context.Context, key string, left time.Duration) erro
 //
 //	KEYS: the token, the one before    ARGV: the other, its PX, the other's PX
 var rotateScript = redis.NewScript(`
-local old = redis.call('GET', KEYS[1])
-if old then redis.call('SET', KEYS[2], old, 'PX', ARGV[3]) end
+local old = redis.pcall('GET', KEYS[1]) -- an error is a key of another type, and no token
+if type(old) == 'string' then redis.call('SET', KEYS[2], old, 'PX', ARGV[3]) end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 `)
@@ -181,11 +189,12 @@ func (t *Tokens) Check(ctx context.Context, sessionID, token string) (ok bool, e
 	err = t.do(ctx, "check CSRF token", func(ctx context.Context) error {
 		pipe := t.rdb.Pipeline()
 		now, life, before := pipe.Get(ctx, current), pipe.PTTL(ctx, current), pipe.Get(ctx, previous)
-		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		none := func(err error) bool { return err == nil || errors.Is(err, redis.Nil) || failsoft.OtherType(err) }
+		if _, err := pipe.Exec(ctx); !none(err) {
 			return err
 		}
-		for _, cmd := range []*redis.StringCmd{now, before} { // Exec tells of the first error alone
-			if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
+		for _, cmd := range []redis.Cmder{now, life, before} { // Exec tells of the first error alone
+			if err := cmd.Err(); !none(err) {
 				return err
 			}
 		}

@@ -176,6 +176,30 @@ func TestWhatIsNoTokenIsReplaced(t *testing.T) {
 	}
 }
 
+// TestKeysOfAnotherType: what is no string is no token either, and no outage.
+func TestKeysOfAnotherType(t *testing.T) {
+	rdb := redistest.Shared(t).Client()
+	tokens := newTokens(t, rdb)
+	name, err := keys.CSRF("s")
+	must(t, err)
+	before, err := keys.CSRFPrevious("s")
+	must(t, err)
+	spoil := func(name string) {
+		t.Helper()
+		must(t, rdb.Del(t.Context(), name).Err())
+		must(t, rdb.LPush(t.Context(), name, "x").Err())
+	}
+	spoil(name)
+	spoil(before)
+	check(t, tokens, "s", strings.Repeat("a", 64), false)
+	made := token(t, tokens, "s")
+	check(t, tokens, "s", made, true)
+	spoil(name)
+	rotated, err := tokens.Rotate(t.Context(), "s")
+	must(t, err)
+	check(t, tokens, "s", rotated, true)
+}
+
 // TestManyTabs: a hundred tabs that ask at once have one token. With SET in the place of SET NX they have
 // many.
 func TestManyTabs(t *testing.T) {

@@ -4,7 +4,14 @@
 -- The first part is what rate-limiter-flexible runs, the second what it sends after it as
 -- MULTI, SET, PTTL, EXEC: the one hit that exceeds the limit first begins the block.
 redis.call('SET', KEYS[1], 0, 'PX', ARGV[2], 'NX')
-local count = redis.call('INCRBY', KEYS[1], 1)
+local count = redis.pcall('INCRBY', KEYS[1], 1)
+if type(count) == 'table' then
+  if not (string.find(count.err, 'WRONGTYPE', 1, true) or string.find(count.err, 'not an integer', 1, true)) then
+    return count
+  end
+  redis.call('SET', KEYS[1], 1, 'PX', ARGV[2]) -- no counter, and perhaps without an end: a window begins
+  count = 1
+end
 local left = redis.call('PTTL', KEYS[1])
 if left == -1 then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])

@@ -84,6 +84,32 @@ func TestWindowIsFixedFromTheFirstHit(t *testing.T) {
 	}
 }
 
+// TestWhatIsNoCounterIsReplaced: garbage under a subject's name, which may have no end, is no reason to limit
+// the subject in each process by itself for ever.
+func TestWhatIsNoCounterIsReplaced(t *testing.T) {
+	s := redistest.Shared(t)
+	l, rdb := newLimiter(t, s.Client()), s.Client()
+	limit := ratelimit.Limit{Name: "search", Points: 3, Window: 20 * time.Minute}
+	name := key(t, limit, "u1")
+	for what, garbage := range map[string]func() error{
+		"another type": func() error { return rdb.LPush(t.Context(), name, "x").Err() },
+		"no number":    func() error { return rdb.Set(t.Context(), name, "x", 0).Err() },
+	} {
+		rdb.Del(t.Context(), name)
+		if err := garbage(); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []bool{true, true, true, false} {
+			if got := take(t, l, limit, "u1"); got.Allowed != want || got.Insured {
+				t.Errorf("%s, hit %d: got %+v, want allowed %v by Redis", what, i+1, got, want)
+			}
+		}
+		if left := rdb.PTTL(t.Context(), name).Val(); left <= 0 || left > limit.Window {
+			t.Errorf("%s: the counter ends in %v", what, left)
+		}
+	}
+}
+
 func TestWindowEnds(t *testing.T) {
 	s := redistest.Shared(t)
 	l := newLimiter(t, s.Client())

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
 
+	"github.com/classwaves/rekey/classwaves/internal/failsoft"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/classwaves/ttl"
 	"github.com/classwaves/rekey/classwaves/unavailable"
@@ -88,11 +89,18 @@ func (c *cache) get(ctx context.Context, id string) (found content, keyID string
 		var err error
 		blob, err = c.rdb.Get(ctx, key).Result()
 		there = err == nil
+		if failsoft.OtherType(err) {
+			reason = errType
+			return nil
+		}
 		if errors.Is(err, redis.Nil) {
 			return nil
 		}
 		return err
 	})
+	if reason != nil {
+		return content{}, "", false, reason, nil
+	}
 	if err != nil || !there {
 		return content{}, "", false, nil, err
 	}
@@ -192,7 +200,7 @@ func (c *cache) remove(ctx context.Context, sessions []named) error {
 		return nil
 	}
 	return c.do(ctx, "end sessions", func(ctx context.Context) error {
-		_, err := c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		cmds, err := c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			for _, s := range sessions {
 				key, err := keys.SecureSession(s.id)
 				if err != nil {
@@ -205,7 +213,15 @@ func (c *cache) remove(ctx context.Context, sessions []named) error {
 			}
 			return nil
 		})
-		return err
+		if !failsoft.OtherType(err) {
+			return err
+		}
+		for _, cmd := range cmds { // a set that is none has no members, and the rest was done
+			if err := cmd.Err(); err != nil && !failsoft.OtherType(err) {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -17,6 +17,8 @@ func (s *Sessions) find(ctx context.Context, id string) (found content, how look
 	switch {
 	case errors.Is(reason, errTampered), errors.Is(reason, errContent):
 		return content{}, lookup{}, false, nil
+	case errors.Is(reason, errType):
+		// Whoever put it there has overwritten a session, perhaps: the database knows, and Redis is told.
 	case cacheErr == nil && !suspect:
 		if !inCache {
 			return content{}, lookup{}, false, nil

@@ -21,8 +21,8 @@ func newMetrics() *metrics {
 	}
 	return &metrics{
 		integrity: vec("classwaves_session_integrity_failures_total",
-			"Stored sessions that did not open: format (the old release's), key (not in the ring), tampered (changed or moved), content.",
-			"reason", "format", "key", "tampered", "content"),
+			"Stored sessions that did not open: format (the old release's), key (not in the ring), tampered (changed or moved), content, type (no string).",
+			"reason", "format", "key", "tampered", "content", "type"),
 		refused: vec("classwaves_session_refused_total",
 			"Requests with a session that was refused: idle, absolute, revoked (found ended in the database), fingerprint.",
 			"reason", "idle", "absolute", "revoked", "fingerprint"),

@@ -51,6 +51,58 @@ func trusts(t testing.TB, processes ...*process) {
 	}
 }
 
+// TestKeysOfAnotherType: a name of ours under which somebody left a key of another type is no outage. It is
+// overwritten, and nobody's login or log-out waits for it.
+func TestKeysOfAnotherType(t *testing.T) {
+	for name, spoil := range map[string]func(session, set string) string{
+		"the session": func(session, _ string) string { return session },
+		"the set":     func(_, set string) string { return set },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rdb := redistest.Shared(t).Client()
+			p := start(t, rdb, session.NewMemory())
+			b := loggedIn(t, p, "anna")
+			spoilt := spoil(sessionKey(t, b.cookie), setKey(t, "anna"))
+			spoilIt := func() {
+				t.Helper()
+				must(t, rdb.Del(t.Context(), spoilt).Err())
+				must(t, rdb.ZAdd(t.Context(), spoilt, redis.Z{Member: "x"}).Err())
+			}
+			whole := func(when string, with *browser) {
+				t.Helper()
+				p.sessions.Beat(t.Context())
+				if p.sessions.Suspect() {
+					t.Errorf("%s: Redis is not trusted", when)
+				}
+				if !slices.Contains(members(t, rdb, "anna"), with.cookie) {
+					t.Errorf("%s: the set lacks the new session", when)
+				}
+			}
+			spoilIt()
+			b.want(t, p, "/me", http.StatusOK)
+			other := loggedIn(t, p, "anna")
+			whole("login", other)
+
+			spoilIt()
+			other.want(t, p, "/logout", http.StatusOK)
+			other.want(t, p, "/me", http.StatusUnauthorized)
+			b.want(t, p, "/me", http.StatusOK)
+			p.sessions.Beat(t.Context())
+			if p.sessions.Suspect() {
+				t.Error("log-out: Redis is not trusted")
+			}
+
+			spoilIt()
+			b.want(t, p, "/everywhere/anna", http.StatusOK)
+			b.want(t, p, "/me", http.StatusUnauthorized)
+			if left := allSessions(t, rdb); len(left) != 0 {
+				t.Errorf("log-out everywhere leaves %d sessions", len(left))
+			}
+			whole("login afterwards", loggedIn(t, p, "anna"))
+		})
+	}
+}
+
 // TestRedisKilled walks through an outage of Redis: it is killed, sessions are found, made and ended
 // without it, and it comes back, with its data or without. Another process sits idle all the time.
 func TestRedisKilled(t *testing.T) {

@@ -6,6 +6,29 @@ import "github.com/redis/go-redis/v9"
 // read inside, so a script may meet a member whose key it was not given: it then answers "unknown"
 // with all members, and is sent again with their keys.
 
+// tolerant reads keys that may hold another type than ours: such a key is nobody's, and is taken for one
+// that is not there. What else goes wrong is raised by the second call.
+const tolerant = `
+local function otherType(reply)
+  return type(reply) == 'table' and reply.err and string.sub(reply.err, 1, 9) == 'WRONGTYPE'
+end
+local function textOf(key)
+  local value = redis.pcall('GET', key)
+  if otherType(value) then return false end
+  if type(value) == 'table' then return redis.call('GET', key) end
+  return value
+end
+local function membersOf(set)
+  local ids = redis.pcall('SMEMBERS', set)
+  if otherType(ids) then
+    redis.call('DEL', set)
+    return {}
+  end
+  if ids.err then return redis.call('SMEMBERS', set) end
+  return ids
+end
+`
+
 // clearOf reads what stands in the clear before a sealed session: its order and its last activity.
 // What is not ours has order 0, older than everything, and no last activity.
 const clearOf = `
@@ -24,7 +47,7 @@ end
 //
 // It answers {"ok", ids ended...}, {"unknown", members...} or {"late"}. The time limit is what keeps a
 // put that was long on its way from bringing back a session that was ended meanwhile; see doc.go.
-var putScript = redis.NewScript(clearOf + `
+var putScript = redis.NewScript(tolerant + clearOf + `
 local clock = redis.call('TIME')
 if tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000) > tonumber(ARGV[6]) then
   return {'late'}
@@ -33,7 +56,7 @@ local n = tonumber(ARGV[8])
 local known = {}
 for i = 1, n do known[ARGV[8 + i]] = KEYS[2 + i] end
 for i = 9 + n, #ARGV do known[ARGV[i]] = false end
-local members = redis.call('SMEMBERS', KEYS[1])
+local members = membersOf(KEYS[1])
 for _, id in ipairs(members) do
   if id ~= ARGV[1] and known[id] == nil then
     table.insert(members, 1, 'unknown')
@@ -46,7 +69,7 @@ local living = {{order, ARGV[1], KEYS[2]}}
 for _, id in ipairs(members) do
   local key = known[id]
   if id ~= ARGV[1] and key then
-    local value = redis.call('GET', key)
+    local value = textOf(key)
     local itsOrder, itsLast
     if value then itsOrder, itsLast = clearOf(value) end
     if not value or (itsLast and itsLast <= tonumber(ARGV[7])) then
@@ -71,7 +94,7 @@ for i = 1, #living - tonumber(ARGV[5]) do
   if living[i][2] == ARGV[1] then stays = false end
 end
 if stays then
-  local there = redis.call('GET', KEYS[2])
+  local there = textOf(KEYS[2])
   local itsOrder, itsLast
   if there then itsOrder, itsLast = clearOf(there) end
   if not there or itsOrder ~= order or itsLast < last then
@@ -89,8 +112,8 @@ return answer
 //	ARGV: id, sealed session, session PX, set PX
 //
 // It answers 1, or 0 if the session is gone.
-var refreshScript = redis.NewScript(clearOf + `
-local there = redis.call('GET', KEYS[2])
+var refreshScript = redis.NewScript(tolerant + clearOf + `
+local there = textOf(KEYS[2])
 if not there then return 0 end
 local order, last = clearOf(ARGV[2])
 local itsOrder, itsLast = clearOf(there)
@@ -98,7 +121,9 @@ if itsOrder ~= order or not itsLast then return 0 end
 if itsLast <= last then
   redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 end
-redis.call('SADD', KEYS[1], ARGV[1])
+local added = redis.pcall('SADD', KEYS[1], ARGV[1])
+if otherType(added) then redis.call('DEL', KEYS[1]) end
+if type(added) == 'table' then redis.call('SADD', KEYS[1], ARGV[1]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1
 `)
@@ -109,18 +134,19 @@ return 1
 //	ARGV: order, the known ids
 //
 // It answers {ids ended, members that it does not know}.
-var removeAllScript = redis.NewScript(clearOf + `
+var removeAllScript = redis.NewScript(tolerant + clearOf + `
 local known, ended, unknown = {}, {}, {}
+local members = membersOf(KEYS[1])
 for i = 2, #ARGV do
   known[ARGV[i]] = true
-  local value = redis.call('GET', KEYS[i])
+  local value = textOf(KEYS[i])
   if not value or clearOf(value) <= tonumber(ARGV[1]) then
     local was = redis.call('DEL', KEYS[i])
     redis.call('SREM', KEYS[1], ARGV[i])
     if was == 1 then table.insert(ended, ARGV[i]) end
   end
 end
-for _, id in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+for _, id in ipairs(members) do
   if not known[id] then table.insert(unknown, id) end
 end
 return {ended, unknown}

@@ -87,6 +87,7 @@ var (
 	errKey      = errors.New("key")      // sealed under a key that is not in the ring
 	errTampered = errors.New("tampered") // changed, or moved here from another name
 	errContent  = errors.New("content")  // opened, and not what it should be
+	errType     = errors.New("type")     // not even a string
 )
 
 // sealed is the form of a session in Redis: version, order, last activity in Unix milliseconds, key

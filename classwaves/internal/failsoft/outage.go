@@ -64,3 +64,8 @@ func (o *Outage) Out() bool { return o.out.Load() }
 func (o *Outage) Begun() uint64    { return o.begun.Load() }
 func (o *Outage) Ended() uint64    { return o.ended.Load() }
 func (o *Outage) Failures() uint64 { return o.failed.Load() }
+
+// OtherType says whether an error is Redis's answer that a key holds another type than the command wants.
+// Under a name of ours nobody put that there who knows what it is for: it is as good as nothing, and
+// says nothing against Redis.
+func OtherType(err error) bool { return redis.HasErrorPrefix(err, "WRONGTYPE") }
