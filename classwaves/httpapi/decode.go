@@ -34,16 +34,22 @@ func decode(r *http.Request, into any) error {
 }
 
 // text checks a text that people wrote and that others will see: trimmed, of 1 to max characters,
-// nothing unprintable in it.
+// nothing unprintable in it. Spaces of every script are printable, and so are the two joiners, without
+// which Persian names and many an emoji cannot be written; but not they alone.
 func text(what, s string, max int) (string, error) {
 	s = strings.TrimSpace(s)
 	switch {
 	case s == "":
 		return "", invalid(what + " must not be empty")
-	case !utf8.ValidString(s) || strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }):
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, unprintable) || !strings.ContainsFunc(s, unicode.IsPrint):
 		return "", invalid(what + " must be printable text")
 	case utf8.RuneCountInString(s) > max:
 		return "", invalid(what + " is too long")
 	}
 	return s, nil
+}
+
+func unprintable(c rune) bool {
+	const nonJoiner, joiner = '\u200c', '\u200d'
+	return !unicode.IsPrint(c) && !unicode.Is(unicode.Zs, c) && c != nonJoiner && c != joiner
 }

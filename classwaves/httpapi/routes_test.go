@@ -162,6 +162,38 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
+// TestTextsOfAnyScript: what people write in their own script and with their own keyboard is taken and comes
+// back as it was; what nobody can see, or what turns the text around it, is not.
+func TestTextsOfAnyScript(t *testing.T) {
+	s := start(t)
+	b := s.browser(t).login("ada")
+	for name, c := range map[string]struct {
+		title  string
+		status int
+	}{
+		"ideographic space":   {"数学\u3000一年", 201},
+		"no-break space":      {"Qui suis-je\u00a0?", 201},
+		"Persian":             {"علی\u200cرضا", 201},
+		"family":              {"\U0001f468\u200d\U0001f469\u200d\U0001f467", 201},
+		"combining":           {"Zoe\u0308", 201},
+		"nothing but joiners": {"\u200c\u200d", 422},
+		"turned around":       {"abc\u202edef", 422},
+		"zero width":          {"a\u200bb", 422},
+		"line separator":      {"a\u2028b", 422},
+		"NUL":                 {"a\x00b", 422},
+	} {
+		a := b.do("POST", "/api/v1/sessions", map[string]any{"title": c.title})
+		if a.status != c.status {
+			t.Errorf("%s: got %d %s, want %d", name, a.status, a.body, c.status)
+			continue
+		}
+		var made struct{ Title string }
+		if a.into(t, &made); c.status == 201 && made.Title != c.title {
+			t.Errorf("%s: came back as %q", name, made.Title)
+		}
+	}
+}
+
 type readCloser struct{ *strings.Reader }
 
 func (readCloser) Close() error { return nil }
