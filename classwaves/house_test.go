@@ -5,7 +5,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,6 +94,56 @@ func TestEnvironmentIsReadInCmdOnly(t *testing.T) {
 	if inCmd == 0 {
 		t.Error("cmd/classwaves reads no environment: the test looks for the wrong thing")
 	}
+}
+
+// TestDocumentedTests: each test that docs/classwaves.md names is in the package that it names before.
+func TestDocumentedTests(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "docs", "classwaves.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(string(page)) {
+		in := ""
+		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(line, -1) {
+			name := m[1]
+			if info, err := os.Stat(filepath.Join("..", name)); err == nil && info.IsDir() {
+				in = name
+			}
+			if !strings.HasPrefix(name, "Test") {
+				continue
+			}
+			found++
+			if !hasTest(t, in, name) {
+				t.Errorf("there is no %s in ./%s", name, in)
+			}
+		}
+	}
+	if found < 40 {
+		t.Errorf("only %d tests are named: the test looks for the wrong thing", found)
+	}
+	if hasTest(t, "classwaves", "TestNoSuchTest") {
+		t.Error("hasTest finds what is not there")
+	}
+}
+
+// hasTest says whether a folder has a test, whatever its build tag.
+func hasTest(t *testing.T, folder, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", folder, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "\nfunc "+name+"(") {
+			return true
+		}
+	}
+	return false
 }
 
 // literalPrefixes is what the names of the plan begin with, on both sides, up to the first variable.
