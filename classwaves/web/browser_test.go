@@ -94,10 +94,42 @@ func reached(path string) chromedp.Action[chromedp.Void] {
 	}
 }
 
-// TestALessonInABrowser: a teacher logs in and creates a class session, a student joins by its code in
-// a second browser, the dashboard moves, and logging out everywhere ends another window's login.
-func TestALessonInABrowser(t *testing.T) {
+// TestThePagesWithoutRedis: a page that was opened while Redis is away shows what the database has, and logs
+// out; when Redis is back it changes things without being loaded again.
+func TestThePagesWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
+	a := start(t, server)
+	ctx := window(t, browser(t))
+	login(t, ctx, a)
+	run(t, ctx, "create a class session",
+		chromedp.SendKeys(chromedp.CSS("#new-title"), "Rome"), chromedp.Click(chromedp.CSS("#create button")), shows("live-title", "Rome"))
+
+	server.Kill()
+	const away = "not available for now; try again"
+	run(t, ctx, "look without Redis", chromedp.Navigate(a.URL()+"/dashboard"), reached("/dashboard"), shows("error", away),
+		chromedp.Poll[chromedp.Void](`document.getElementById("sessions").textContent.includes("Rome")`, chromedp.WithPollingTimeout(patience)))
+	run(t, ctx, "change something without Redis",
+		chromedp.SendKeys(chromedp.CSS("#new-title"), "Athens"), chromedp.Click(chromedp.CSS("#create button")), shows("error", "Service Unavailable"))
+	server.Restart()
+	redistest.WaitFor(t, patience, func() bool { // the server needs a moment to find it
+		run(t, ctx, "change something with Redis", chromedp.Click(chromedp.CSS("#create button")),
+			chromedp.Poll[chromedp.Void](`document.getElementById("error").textContent || document.getElementById("new-title").value === ""`, chromedp.WithPollingTimeout(patience)))
+		return text(t, ctx, "error") == ""
+	})
+	run(t, ctx, "see the change", shows("live-title", "Athens"))
+
+	server.Kill()
+	run(t, ctx, "log out without Redis",
+		chromedp.Navigate(a.URL()+"/dashboard"), reached("/dashboard"), shows("error", away),
+		chromedp.Click(chromedp.CSS("#logout")), reached("/login"))
+	run(t, ctx, "be logged out", chromedp.Navigate(a.URL()+"/dashboard"), reached("/login"))
+}
+
+const password = "correct horse battery"
+
+// start starts a server with one teacher.
+func start(t *testing.T, server *redistest.Server) *app.App {
+	t.Helper()
 	keys, err := app.NewSessionKeys()
 	if err != nil {
 		t.Fatal(err)
@@ -113,11 +145,26 @@ func TestALessonInABrowser(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	const password = "correct horse battery"
 	if err := a.AddTeacher(t.Context(), "ada@example.org", "Ada", password); err != nil {
 		t.Fatal(err)
 	}
+	return a
+}
 
+// login logs the teacher in.
+func login(t *testing.T, ctx context.Context, a *app.App) {
+	t.Helper()
+	run(t, ctx, "log in",
+		chromedp.Navigate(a.URL()+"/login"), reached("/login"),
+		chromedp.SendKeys(chromedp.CSS("#email"), "ada@example.org"), chromedp.SendKeys(chromedp.CSS("#password"), password), chromedp.Click(chromedp.CSS("#login button")),
+		reached("/dashboard"), shows("teacher", "Ada"))
+}
+
+// TestALessonInABrowser: a teacher logs in and creates a class session, a student joins by its code in
+// a second browser, the dashboard moves, and logging out everywhere ends another window's login.
+func TestALessonInABrowser(t *testing.T) {
+	server := redistest.Start(t)
+	a := start(t, server)
 	chromium := browser(t)
 	teacher := window(t, chromium)
 	student := window(t, teacher, chromedp.WithNewBrowserContext())
@@ -127,14 +174,8 @@ func TestALessonInABrowser(t *testing.T) {
 		chromedp.Navigate(a.URL()+"/"), reached("/login"),
 		chromedp.SendKeys(chromedp.CSS("#email"), "ada@example.org"), chromedp.SendKeys(chromedp.CSS("#password"), "wrong"), chromedp.Click(chromedp.CSS("#login button")),
 		shows("error", "email or password is wrong"))
-	login := func(ctx context.Context) {
-		run(t, ctx, "log in",
-			chromedp.Navigate(a.URL()+"/login"), reached("/login"),
-			chromedp.SendKeys(chromedp.CSS("#email"), "ada@example.org"), chromedp.SendKeys(chromedp.CSS("#password"), password), chromedp.Click(chromedp.CSS("#login button")),
-			reached("/dashboard"), shows("teacher", "Ada"))
-	}
-	login(teacher)
-	login(elsewhere)
+	login(t, teacher, a)
+	login(t, elsewhere, a)
 
 	run(t, teacher, "create a class session",
 		chromedp.SendKeys(chromedp.CSS("#new-title"), "The <b>Roman</b> Republic"), chromedp.Click(chromedp.CSS("#create button")),

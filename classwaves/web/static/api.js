@@ -1,5 +1,8 @@
 // The API as the pages use it: JSON both ways, the CSRF token on what changes something.
-let token = "";
+//
+// Until the session's token is known there is one that has its form. Where the cache is away that is enough to
+// log out; otherwise it is not the session's, which is then fetched.
+let token = "0".repeat(64);
 
 export const setToken = (t) => { token = t; };
 

@@ -103,8 +103,8 @@ for (const path of ["logout", "logout-everywhere"]) {
 }
 
 attempt(async () => {
+  await list(); // also where there is no token to be had
   const me = await call("GET", "/api/v1/me");
   setToken(me.csrfToken);
   byId("teacher").textContent = me.teacher.name;
-  await list();
 });
