@@ -192,7 +192,7 @@ func (a *app) reloadProxy(ctx context.Context, s *proxy.Service, access *logFile
 	if err == nil {
 		err = s.Reload(ctx, p)
 	}
-	return errors.Join(err, access.reopen())
+	return errors.Join(err, s.ReloadCertificate(), access.reopen())
 }
 
 // bounded refuses limits that are none: package proxy would take its own in their place without a word.

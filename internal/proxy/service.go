@@ -235,17 +235,23 @@ func (s *Service) ready(ctx context.Context) error {
 // ErrRestart says that a plan differs in what a running proxy cannot change.
 var ErrRestart = errors.New("rekey: the plan on disk differs in what takes a restart of the proxy")
 
-// Reload takes what may change while the proxy runs: the certificates of both sides, the plan's
-// server.tls, soak and audit, and the flags. Anything else of the plan that differs is named by the
-// error, which wraps [ErrRestart], and stays as it was. Open connections stay as they are.
+// ReloadCertificate reads the proxy's own certificate again. It is not the plan's: it expires, whatever is wrong
+// with that. Open connections stay as they are.
+func (s *Service) ReloadCertificate() error {
+	if s.o.Certificate == nil {
+		return nil
+	}
+	return s.o.Certificate.Load()
+}
+
+// Reload takes what of a plan may change while the proxy runs: server.tls with its certificates, soak and
+// audit; and the flags. Anything else of the plan that differs is named by the error, which wraps
+// [ErrRestart], and stays as it was, as the flags do then. Open connections stay as they are.
 func (s *Service) Reload(ctx context.Context, p *plan.Plan) error {
 	if d := differences(s.o.Plan, p); len(d) > 0 {
 		return fmt.Errorf("%w: %s", ErrRestart, strings.Join(d, ", "))
 	}
 	err := s.upstream.Reload(p.Server)
-	if s.o.Certificate != nil {
-		err = errors.Join(err, s.o.Certificate.Load())
-	}
 	if s.o.Flags == nil {
 		return err
 	}

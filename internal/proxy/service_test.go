@@ -360,7 +360,7 @@ func TestReload(t *testing.T) {
 	must(t, os.Rename(next.cert, own.cert))
 	must(t, os.Rename(next.key, own.key))
 	flags.Store("CW_CACHE_DUAL_WRITE", "1") // guard
-	must(t, s.Reload(t.Context(), p))
+	must(t, errors.Join(s.Reload(t.Context(), p), s.ReloadCertificate()))
 	conn, err := dial(after)
 	must(t, err)
 	server.Conn().Do("SET", "cw:test:mi:1", "stale")
@@ -379,7 +379,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	must(t, os.WriteFile(own.key, []byte("none"), 0o600))
-	if err := s.Reload(t.Context(), p); err == nil {
+	if err := s.ReloadCertificate(); err == nil {
 		t.Error("a broken key is taken")
 	}
 	still, err := dial(after)
