@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -168,12 +169,15 @@ func TestReleases(t *testing.T) {
 	}
 }
 
-// TestUnit: the service is started again for as long as it takes, as its check fails while the server is away. It is checked
-// by systemd where that is there, with this test in the program's place.
+// TestUnit: the service is started again for as long as it takes while the server is away, and never for a plan that is
+// wrong. It is checked by systemd where that is there, with this test in the program's place.
 func TestUnit(t *testing.T) {
-	unit, _, _ := strings.Cut(packaged(t, "packaging/rekey-proxy.service"), "[Service]")
+	unit, service, _ := strings.Cut(packaged(t, "packaging/rekey-proxy.service"), "[Service]")
 	if !strings.Contains(unit, "\nStartLimitIntervalSec=0\n") {
 		t.Errorf("systemd gives the service up after a few starts:\n%s", unit)
+	}
+	if !strings.Contains(service, fmt.Sprintf("\nRestartPreventExitStatus=%d\n", exitUsage)) || strings.Contains(service, "\nExecStartPre=") {
+		t.Errorf("systemd starts the service again and again with a plan that is wrong:\n%s", service)
 	}
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
@@ -189,7 +193,7 @@ func TestUnit(t *testing.T) {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
 	broken := filepath.Join(t.TempDir(), "rekey-proxy.service")
-	if err := os.WriteFile(broken, []byte(strings.Replace(text, "Type=exec", "Typo=exec", 1)), 0o644); err != nil {
+	if err := os.WriteFile(broken, []byte(strings.Replace(text, "Type=notify", "Typo=notify", 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if out, _ := exec.Command(analyze, "verify", broken).CombinedOutput(); !bytes.Contains(out, []byte("Typo")) {

@@ -120,8 +120,12 @@ func (a *app) runProxy(ctx context.Context, f proxyFlags) error {
 	if err := o.Check(); err != nil {
 		return misused("rekey proxy --help", "%w", err)
 	}
+	upstream, err := proxy.OpenUpstream(p.Server)
+	if err != nil {
+		return misused("check server: in the plan", "%w", err)
+	}
 	if f.check {
-		return a.checkProxy(ctx, o)
+		return a.checkProxy(ctx, o, upstream)
 	}
 	if err := access.reopen(); err != nil {
 		return misused("--access-log FILE, in a directory that this user may write", "%w", err)
@@ -130,6 +134,9 @@ func (a *app) runProxy(ctx context.Context, f proxyFlags) error {
 	s, err := proxy.Open(ctx, o)
 	if err != nil {
 		return proxyFailed(p, err)
+	}
+	if err := notifyReady(a.lookup); err != nil {
+		o.Log.Warn("who waits for the proxy to be ready is not told", "error", err)
 	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -292,11 +299,7 @@ func (a *app) proxyPhases(f proxyFlags, p *plan.Plan) (from rekey.Option, again 
 }
 
 // checkProxy looks whether the server is there, and says what would be done.
-func (a *app) checkProxy(ctx context.Context, o proxy.Options) error {
-	upstream, err := proxy.OpenUpstream(o.Plan.Server)
-	if err != nil {
-		return misused("check server: in the plan", "%w", err)
-	}
+func (a *app) checkProxy(ctx context.Context, o proxy.Options, upstream *proxy.Upstream) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := upstream.Ping(ctx); err != nil {

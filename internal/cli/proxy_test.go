@@ -210,6 +210,7 @@ func TestProxySignals(t *testing.T) {
 func TestProxyCheck(t *testing.T) {
 	server := redistest.Shared(t)
 	file := planFile(t, fmt.Sprintf(walkPlan, server.URL()))
+	secure := planFile(t, strings.Replace(fmt.Sprintf(walkPlan, "rediss://127.0.0.1:1"), "}\n", ", tls: {ca: /nowhere}}\n", 1))
 	for _, c := range []struct {
 		args string
 		code int
@@ -238,6 +239,7 @@ func TestProxyCheck(t *testing.T) {
 		{"--phases legacy --listen unix:/", exitFailed, "Try: --listen with another address"},
 		{"--phases legacy --listen 127.0.0.1:99999", exitFailed, "Try: --listen with another address"},
 		{"--phases legacy --listen 127.0.0.1:0 --admin 127.0.0.1:99999", exitFailed, "Try: --admin with another address"},
+		{"--phases legacy --redis rediss://127.0.0.1:1 -f " + secure, exitUsage, "read the certificate authority"},
 		{"--check --redis redis://127.0.0.1:1", exitFailed, "connection refused"},
 		{"--listen 127.0.0.1:1 --redis redis://127.0.0.1:1", exitFailed, ""},
 	} {
@@ -340,5 +342,34 @@ func TestFlagsFileIsOneState(t *testing.T) {
 	}
 	if v, named := flags.lookup("CW_CACHE_PREFIX_ENABLED"); v != "1" || !named {
 		t.Errorf("the flag is %q now", v)
+	}
+}
+
+// TestProxyIsReady: a service manager that waits for it hears when clients can come, and not before.
+func TestProxyIsReady(t *testing.T) {
+	server := redistest.Shared(t)
+	path := filepath.Join(t.TempDir(), "notify")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = socket.Close() }() // it was read
+	t.Setenv("NOTIFY_SOCKET", path)
+	file := planFile(t, fmt.Sprintf(walkPlan, server.URL()))
+	if run := runCLI(t, map[string]string{"NOTIFY_SOCKET": path}, "proxy", "-f", file, "--redis", "redis://127.0.0.1:1", "--listen", "127.0.0.1:0"); run.code != exitFailed {
+		t.Fatalf("without a server: exit code %d", run.code)
+	}
+	startProxy(t, "-f", file, "--phases", "legacy")
+	if err := socket.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	said := make([]byte, 100)
+	n, err := socket.Read(said)
+	if string(said[:n]) != "READY=1" || err != nil {
+		t.Errorf("it says %q, %v", said[:n], err)
+	}
+	_ = socket.SetReadDeadline(time.Now()) // what came is there
+	if n, err := socket.Read(said); err == nil {
+		t.Errorf("and also %q", said[:n])
 	}
 }
