@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/classwaves/rekey"
 	"github.com/classwaves/rekey/classwaves/app"
+	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
 )
 
@@ -85,7 +87,7 @@ func serve(ctx context.Context, f serveFlags, out, errOut io.Writer) error {
 		case err := <-a.Failed():
 			return closing(a, err)
 		case <-hangups:
-			reload(ctx, s, a, config.Logger)
+			reload(ctx, s, a.Reload, config.Logger)
 		}
 	}
 }
@@ -98,11 +100,16 @@ func closing(a *app.App, err error) error {
 	return err
 }
 
-// reload reads the flags again. What cannot be obeyed changes nothing.
-func reload(ctx context.Context, s *settings, a *app.App, log *slog.Logger) {
+// reload reads the flags again. What cannot be obeyed changes nothing: who waits for a gate looks the flags up again
+// and again, and must find those that were obeyed.
+func reload(ctx context.Context, s *settings, obey func(context.Context) error, log *slog.Logger) {
+	before := s.file.Load()
 	err := s.read()
 	if err == nil {
-		err = a.Reload(ctx)
+		err = obey(ctx)
+	}
+	if wrong := (*phase.FlagError)(nil); errors.As(err, &wrong) { // of any other error some may have been obeyed
+		s.file.Store(before)
 	}
 	if err != nil {
 		log.Error("flags not reloaded; those of before hold on", "error", err)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
@@ -17,6 +19,7 @@ import (
 	"time"
 
 	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/phase"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
@@ -181,6 +184,36 @@ func TestAFlagIsAFileAndAHangup(t *testing.T) {
 	refused(cut+"CW_RL_PREFIX_ENABLED=1\n", "dual", "legacy")
 	obeyed(cut+"CW_RL_PREFIX_ENABLED=1\nCW_CACHE_GATED=0\n", "dual", "move")
 	p.end()
+}
+
+// TestRefusedFlagsAreNotLookedUp: flags that choose no phase are not those that a process which waits for a gate looks up.
+func TestRefusedFlagsAreNotLookedUp(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "flags.env")
+	write := func(value string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte("CW_CACHE_PREFIX_ENABLED="+value+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("0")
+	s, err := newSettings(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		value, want string
+		err         error
+	}{
+		{"1", "1", nil},
+		{"perhaps", "1", fmt.Errorf("rule r: %w", &phase.FlagError{})},
+		{"0", "0", errors.New("the server is away")},
+	} {
+		write(c.value)
+		reload(t.Context(), s, func(context.Context) error { return c.err }, slog.New(slog.DiscardHandler))
+		if got, _ := s.lookup(phase.CachePrefixEnabled); got != c.want {
+			t.Errorf("%s, %v: the flag is %q, want %q", c.value, c.err, got, c.want)
+		}
+	}
 }
 
 // TestEpochsAreAFlag: cached queries have tag versions where CW_CACHE_EPOCHS_ENABLED says so, and only there.
