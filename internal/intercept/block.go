@@ -394,10 +394,13 @@ func newest(args [][]byte, c *command.Command) int {
 }
 
 // scriptNewest gives for each stream the identifier that "$" stands for, or "+" where
-// there is an entry that it stands for.
+// there is an entry that it stands for. A server before 7.4 knows no "+": its error is the
+// answer.
 var scriptNewest = []byte(`local out={}
 for i=1,#KEYS,2 do local k,w,id=KEYS[i],ARGV[(i+1)/2],'0-0'
 if redis.call('EXISTS',k)==0 then k=KEYS[i+1] end
+if w=='+' then local p=redis.pcall('XREAD','STREAMS',k,w)
+if type(p)=='table' and p.err then return p end end
 local r=redis.pcall('XINFO','STREAM',k)
 if not r.err then for j=1,#r,2 do
 if r[j]=='last-generated-id' then id=r[j+1] end

@@ -338,3 +338,29 @@ func TestBlockingWhileItWatches(t *testing.T) {
 		t.Errorf("BLPOP, guard while it waits: got %q, want a refusal that says %q", got.Append(nil), advice)
 	}
 }
+
+// TestNewestEntryOfAnOldServer: "+" is an identifier since Redis 7.4. Where the server answers an error to it, nobody waits.
+func TestNewestEntryOfAnOldServer(t *testing.T) {
+	server := redistest.Shared(t)
+	bare := server.Conn()
+	for _, p := range allPhases {
+		rules := testRules(t)
+		setPhases(rules, p, phase.Legacy)
+		client := redistest.NewConn(t, dial(t, server, rules))
+		for _, line := range []string{
+			"XREAD BLOCK 10 STREAMS a:none +", "XREAD BLOCK 10 STREAMS a:s +", "XREAD BLOCK 10 STREAMS a:none a:s + 1-1", "XREAD BLOCK 10 STREAMS a:string +",
+		} {
+			words := strings.Fields(line)
+			bare.Do("FLUSHALL")
+			bare.Do("XADD", "a:s", "1-1", "f", "v")
+			bare.Do("SET", "a:string", "v")
+			want := bare.Do(words...)
+			bare.Do("FLUSHALL")
+			client.Do("XADD", "a:s", "1-1", "f", "v")
+			client.Do("SET", "a:string", "v")
+			if got := client.Do(words...); string(got.Append(nil)) != string(want.Append(nil)) {
+				t.Errorf("%s: %s: got %q, want %q", p, line, got.Append(nil), want.Append(nil))
+			}
+		}
+	}
+}
