@@ -53,6 +53,7 @@ var rights = []right{
 	{word: "watch", phases: []phase.Phase{phase.Dual, phase.Drain, phase.Hold, phase.Move},
 		why: "reads both names at one moment where nothing can be written", probe: []string{"WATCH", nameL, nameP}},
 	{word: "eval", phases: everyPhase, why: "keeps a WATCH of the application; XADD with *, SPOP", probe: []string{"EVAL", "return 1", "2", nameL, nameP}},
+	{word: "xinfo|stream", phases: everyPhase, why: "finds where XREAD BLOCK with $ begins", probe: []string{"XINFO", "STREAM", nameL}},
 	{word: "srem", phases: bothCopies, why: "what SPOP took is taken from the other copy", probe: []string{"SREM", nameL, "member"}},
 	{word: "xlen", phases: bothCopies, why: "trims both copies of a stream alike", probe: []string{"XLEN", nameP}},
 	{word: "xtrim", phases: bothCopies, why: "trims both copies of a stream alike", probe: []string{"XTRIM", nameL, "MAXLEN", "1"}},

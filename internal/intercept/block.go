@@ -35,6 +35,9 @@ type blocked struct {
 	mute    bool
 	alone   bool // it waits at one key
 	waiting bool // a try was answered with nothing
+	// unresolved is the server's refusal to say what "$" stands for. It still knows it where it waits itself, until the
+	// phases change.
+	unresolved []byte
 }
 
 // Pauses between tries: short at first, since most waits are short, and bounded by what
@@ -119,6 +122,10 @@ func (s *Session) try() {
 	}
 	rc := s.rewriting(b.args, b.use)
 	s.lines.Command(&rc)
+	if b.unresolved != nil && (s.lines.Transaction || b.version > 0) {
+		s.endTry(b.unresolved)
+		return
+	}
 	if !s.lines.Transaction {
 		s.waitNative(&rc)
 		return
@@ -198,7 +205,7 @@ func (s *Session) looked(reply []byte) {
 // KEYS: for each stream the name that is asked first, then the other. ARGV: the group,
 // the time of CLAIM or nothing, then the identifiers.
 var scriptGroup = []byte(`for i=1,#KEYS,2 do local k=KEYS[i]
-if redis.call('EXISTS',k)==0 then k=KEYS[i+1] end
+if k~=KEYS[i+1] and redis.call('EXISTS',k)==0 then k=KEYS[i+1] end
 local groups=redis.pcall('XINFO','GROUPS',k)
 if ARGV[2+(i+1)/2]~='>' or groups.err then return 1 end
 local found=false
@@ -395,13 +402,14 @@ func newest(args [][]byte, c *command.Command) int {
 
 // scriptNewest gives for each stream the identifier that "$" stands for, or "+" where
 // there is an entry that it stands for. A server before 7.4 knows no "+": its error is the
-// answer.
+// answer, as is that of a user who may not ask, for whom "$" must not become the beginning.
 var scriptNewest = []byte(`local out={}
 for i=1,#KEYS,2 do local k,w,id=KEYS[i],ARGV[(i+1)/2],'0-0'
-if redis.call('EXISTS',k)==0 then k=KEYS[i+1] end
+if k~=KEYS[i+1] and redis.call('EXISTS',k)==0 then k=KEYS[i+1] end
 if w=='+' then local p=redis.pcall('XREAD','STREAMS',k,w)
 if type(p)=='table' and p.err then return p end end
 local r=redis.pcall('XINFO','STREAM',k)
+if r.err and r.err~='ERR no such key' and not string.find(r.err,'WRONGTYPE',1,true) then return r end
 if not r.err then for j=1,#r,2 do
 if r[j]=='last-generated-id' then id=r[j+1] end
 if r[j]=='length' and r[j+1]>0 and w=='+' then id='+' break end end end
@@ -421,7 +429,8 @@ func (s *Session) resolveNewest(ids int) {
 	s.internal(func(reply []byte) {
 		v, _, err := resp.Parse(reply)
 		if err != nil || v.Type != '*' || len(v.Elems) != len(b.args)-ids {
-			s.endTry(bytes.Clone(reply))
+			b.unresolved = bytes.Clone(reply)
+			s.try()
 			return
 		}
 		for i, e := range v.Elems {

@@ -364,3 +364,65 @@ func TestNewestEntryOfAnOldServer(t *testing.T) {
 		}
 	}
 }
+
+// TestNewestWithoutRights: a user who may not ask where "$" is waits all the same where the server itself does, which is
+// where all rules are parked; in a phase that polls it is told, and never given what was there before.
+func TestNewestWithoutRights(t *testing.T) {
+	server := redistest.Shared(t)
+	bare := server.Conn()
+	defer bare.Do("ACL", "DELUSER", "app")
+	connect := func(rules *intercept.Rules, rights ...string) (*intercept.Conn, *redistest.Conn) {
+		bare.Do("FLUSHALL")
+		bare.Do("ACL", "DELUSER", "app")
+		bare.Do(append([]string{"ACL", "SETUSER", "app", "on", ">pw", "~*", "&*"}, rights...)...)
+		bare.Do("XADD", "a:s", "1-1", "f", "old")
+		bare.Do("COPY", "a:s", "cw:test:a:s")
+		conn := intercept.NewConn(server.Dial(), rules, intercept.Hooks{})
+		t.Cleanup(func() { _ = conn.Close() })
+		client := redistest.NewConn(t, conn)
+		client.Do("AUTH", "app", "pw")
+		return conn, client
+	}
+	for _, p := range allPhases {
+		for _, rights := range []string{"-@all +xread", "+@all -xinfo"} {
+			rules := testRules(t)
+			setPhases(rules, p, phase.Legacy)
+			_, client := connect(rules, strings.Fields(rights)...)
+			waits := p.Parked() || rights != "-@all +xread" && (p == phase.Guard || p == phase.Settled || p == phase.Sealed)
+			switch got := client.Do("XREAD", "BLOCK", "10", "STREAMS", "a:s", "$"); {
+			case waits && (!got.Null || got.IsError()):
+				t.Errorf("%s, %s: got %q, want nothing", p, rights, got.Append(nil))
+			case !waits && !got.IsError() && !got.Null:
+				t.Errorf("%s, %s: got %q, want an error", p, rights, got.Append(nil))
+			}
+			if !waits {
+				continue
+			}
+			before := calls(bare, "xread")
+			client.Send("XREAD", "BLOCK", "0", "STREAMS", "a:s", "$")
+			answer := reading(client)
+			redistest.WaitFor(t, 20*time.Second, func() bool { return blocks(bare) || calls(bare, "xread") > before })
+			for _, name := range []string{"a:s", "cw:test:a:s"} {
+				bare.Do("XADD", name, "2-1", "f", "new")
+			}
+			if got := <-answer; len(got.Elems) != 1 || !strings.Contains(string(got.Append(nil)), "new") || strings.Contains(string(got.Append(nil)), "old") {
+				t.Errorf("%s, %s: got %q, want the new entry", p, rights, got.Append(nil))
+			}
+		}
+	}
+
+	rules := testRules(t)
+	conn, client := connect(rules, "-@all", "+xread", "+client|id")
+	client.Send("XREAD", "BLOCK", "0", "STREAMS", "a:s", "$")
+	answer := reading(client)
+	redistest.WaitFor(t, 20*time.Second, func() bool { return blocks(bare) })
+	setPhases(rules, phase.Guard, phase.Legacy)
+	id, waiting := conn.Interrupt()
+	if !waiting {
+		t.Fatal("the connection waits for nothing")
+	}
+	conn.Interrupted(bare.Do("CLIENT", "UNBLOCK", fmt.Sprint(id)).Int == 1)
+	if got := <-answer; !strings.HasPrefix(string(got.Str), "NOPERM") {
+		t.Errorf("guard while it waits: got %q, want the server's refusal", got.Append(nil))
+	}
+}
