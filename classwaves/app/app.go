@@ -159,16 +159,18 @@ func (a *App) openServices() (*httpapi.API, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := a.c.SessionKeys[0].Derive("participant cookie")
-	if err != nil {
-		return nil, err
+	participantKeys := make([][]byte, len(a.c.SessionKeys))
+	for i, key := range a.c.SessionKeys {
+		if participantKeys[i], err = key.Derive("participant cookie"); err != nil {
+			return nil, err
+		}
 	}
 	// The registry has the API's metrics too, and the API shows the registry.
 	shown := &gatherer{}
 	api, err := httpapi.New(httpapi.Config{
 		Analytics: a.analytics, Codes: codes, CSRF: tokens, Database: a.database, Limiter: a.limiter,
 		Live: a.live, Passwords: a.passwords, Queries: a.queries, Sessions: a.sessions,
-		ParticipantKey: key, ClientAddr: addr,
+		ParticipantKeys: participantKeys, ClientAddr: addr,
 		PingRedis:    func(ctx context.Context) error { return a.redis.Ping(ctx).Err() },
 		Metrics:      shown,
 		CacheMetrics: func() any { return a.CacheMetrics() },

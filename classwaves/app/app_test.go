@@ -1,15 +1,21 @@
 package app
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/classwaves/rekey"
 	"github.com/classwaves/rekey/classwaves"
@@ -18,6 +24,7 @@ import (
 	"github.com/classwaves/rekey/classwaves/database/databasetest"
 	"github.com/classwaves/rekey/classwaves/keys"
 	"github.com/classwaves/rekey/classwaves/querycache"
+	"github.com/classwaves/rekey/classwaves/session"
 	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/phase"
 )
@@ -100,6 +107,98 @@ func TestEverythingEmbedded(t *testing.T) {
 		t.Error("it listens after its end")
 		_ = conn.Close()
 	}
+}
+
+// TestStudentsStayWhenTheKeysRotate: a new session key goes in front of the ring, and who joined a class session
+// before is heard in it still, as teachers stay logged in. Without the old key a student's cookie is nobody's.
+func TestStudentsStayWhenTheKeysRotate(t *testing.T) {
+	c := config(t, redistest.Shared(t))
+	a := start(t, c)
+	if err := a.AddTeacher(t.Context(), "ada@example.org", "Ada", "correct horse battery"); err != nil {
+		t.Fatal(err)
+	}
+	teacher, student := newVisitor(t), newVisitor(t)
+	var who struct{ CSRFToken string }
+	teacher.post(a.URL()+"/api/v1/login", "", login, &who)
+	var class struct{ ID, AccessCode string }
+	teacher.post(a.URL()+"/api/v1/sessions", who.CSRFToken, `{"title":"History"}`, &class)
+	student.post(a.URL()+"/api/v1/join", "", `{"code":"`+class.AccessCode+`","name":"Kim"}`, nil)
+
+	key, err := session.ParseKey("new:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotated, replaced := c, c
+	rotated.SessionKeys, replaced.SessionKeys = append([]session.Key{key}, c.SessionKeys...), []session.Key{key}
+	b, d := start(t, rotated), start(t, replaced)
+	for _, s := range []struct {
+		name   string
+		who    *visitor
+		on     *App
+		status int
+	}{
+		{"a student, the old key", student, a, http.StatusSwitchingProtocols},
+		{"the teacher, a new key in front", teacher, b, http.StatusSwitchingProtocols},
+		{"a student, a new key in front", student, b, http.StatusSwitchingProtocols},
+		{"a student, the new key alone", student, d, http.StatusUnauthorized},
+	} {
+		if got := s.who.listen(s.on.URL() + "/api/v1/live/" + class.ID); got != s.status {
+			t.Errorf("%s: got %d, want %d", s.name, got, s.status)
+		}
+	}
+}
+
+// visitor is a browser.
+type visitor struct {
+	t    *testing.T
+	http *http.Client
+}
+
+func newVisitor(t *testing.T) *visitor {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &visitor{t, &http.Client{Jar: jar, Transport: &http.Transport{DisableKeepAlives: true}}}
+}
+
+// post sends JSON and reads the answer, which must be a good one.
+func (v *visitor) post(url, token, body string, into any) {
+	v.t.Helper()
+	r, err := http.NewRequestWithContext(v.t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-CSRF-Token", token)
+	answer, err := v.http.Do(r)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	data, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode >= http.StatusMultipleChoices {
+		v.t.Fatalf("%s: %d %s, error %v", url, answer.StatusCode, data, err)
+	}
+	if into != nil {
+		if err := json.Unmarshal(data, into); err != nil {
+			v.t.Fatal(err)
+		}
+	}
+}
+
+// listen opens a WebSocket, and gives the status of the answer.
+func (v *visitor) listen(url string) int {
+	v.t.Helper()
+	conn, answer, err := websocket.Dial(v.t.Context(), url, &websocket.DialOptions{HTTPClient: v.http})
+	if answer == nil {
+		v.t.Fatal(err)
+	}
+	if err == nil {
+		_ = conn.CloseNow() // nothing was said
+	}
+	return answer.StatusCode
 }
 
 // TestEveryServiceIsWired: the registry that the API shows has the metrics of rekey, of each service and

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,8 +33,9 @@ type Config struct {
 	Queries   *querycache.Cache
 	Sessions  *session.Sessions
 
-	// ParticipantKey signs what tells a student's browser from another; at least 32 bytes.
-	ParticipantKey []byte
+	// ParticipantKeys sign what tells a student's browser from another: the first signs, each is believed. At
+	// least one, and 32 bytes each.
+	ParticipantKeys [][]byte
 	// ClientAddr gives the address of a request's client, behind trusted proxies only.
 	ClientAddr func(*http.Request) string
 	// PingRedis asks Redis for a sign of life, for readiness.
@@ -99,8 +101,8 @@ func New(c Config) (*API, error) {
 		c.Live == nil || c.Passwords == nil || c.Queries == nil || c.Sessions == nil {
 		return nil, errors.New("httpapi: a service is missing in Config")
 	}
-	if len(c.ParticipantKey) < 32 {
-		return nil, errors.New("httpapi: Config.ParticipantKey must have at least 32 bytes")
+	if len(c.ParticipantKeys) == 0 || slices.ContainsFunc(c.ParticipantKeys, func(key []byte) bool { return len(key) < 32 }) {
+		return nil, errors.New("httpapi: Config.ParticipantKeys must be one or more, of at least 32 bytes each")
 	}
 	if c.ClientAddr == nil {
 		c.ClientAddr = ratelimit.ClientAddr(nil)

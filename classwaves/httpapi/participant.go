@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,14 +32,14 @@ func (a *API) setParticipant(w http.ResponseWriter, p participant) error {
 	}
 	value := base64.RawURLEncoding.EncodeToString(payload)
 	http.SetCookie(w, &http.Cookie{
-		Name: participantCookie, Value: value + "." + base64.RawURLEncoding.EncodeToString(a.sign(value)),
+		Name: participantCookie, Value: value + "." + base64.RawURLEncoding.EncodeToString(sign(a.c.ParticipantKeys[0], value)),
 		Path: "/api/v1/live/", Expires: p.Until, HttpOnly: true, Secure: a.c.Secure, SameSite: http.SameSiteStrictMode,
 	})
 	return nil
 }
 
-func (a *API) sign(value string) []byte {
-	mac := hmac.New(sha256.New, a.c.ParticipantKey)
+func sign(key []byte, value string) []byte {
+	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte("classwaves participant\x00" + value))
 	return mac.Sum(nil)
 }
@@ -54,7 +55,8 @@ func (a *API) participantOf(r *http.Request) (participant, bool) {
 		return participant{}, false
 	}
 	mac, err := base64.RawURLEncoding.DecodeString(signature)
-	if err != nil || !hmac.Equal(mac, a.sign(value)) {
+	signed := func(key []byte) bool { return hmac.Equal(mac, sign(key, value)) }
+	if err != nil || !slices.ContainsFunc(a.c.ParticipantKeys, signed) {
 		return participant{}, false
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(value)

@@ -47,7 +47,8 @@ type Config struct {
 	// Backing is the database. Required; [NewMemory] is one for a single process.
 	Backing Backing
 	// Keys are the key ring: the first seals, each opens. There is no default. A key that is taken
-	// out of the ring ends what only it opens; leave it in for the AbsoluteLimit after the change.
+	// out of the ring ends what only it opens; leave it in for the AbsoluteLimit after the change. So does one
+	// that a process does not have yet: give it to all of them before it comes first anywhere.
 	Keys []Key
 	// Secure restricts the cookie to HTTPS. Default false, for loopback; set it in production.
 	Secure bool
