@@ -26,7 +26,8 @@
 //
 // Then one script writes the target, if the lock, the present target, the instances and the server are
 // still those on which this was decided. It removes all verdicts on the rule, because what was proven in A
-// says nothing of B, and adds the step with its evidence to the audit log. The step is done when all
+// says nothing of B, and adds the step with its evidence to the audit log. A sweep that somebody runs beside, by
+// his word for the phase, is known by the record that goes: its connections are closed first. The step is done when all
 // instances have reached B and the connected replicas have acknowledged it: a failover does not turn it back.
 //
 // All that a controller needs to go on is in Redis, so it may be killed between any two writes.

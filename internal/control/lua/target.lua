@@ -25,6 +25,22 @@ for i = 9, 8 + n do
     return {0, 'fleet'}
   end
 end
+-- A sweep that nobody leads, or that has broken, is known by its record alone. Its connections are closed before the
+-- record goes: what they have under way would come after this target. Without the record it admits no other ones.
+local closes = false
+for i = 7, #KEYS do
+  local ok, record = pcall(cjson.decode, redis.call('GET', KEYS[i]) or '')
+  if ok and type(record) == 'table' and type(record.conns) == 'table' and #record.conns > 0 then
+    for _, id in ipairs(record.conns) do
+      redis.call('SADD', KEYS[4], (record.run_id or '?') .. ':' .. string.format('%.0f', id))
+    end
+    redis.call('DEL', KEYS[i])
+    closes = true
+  end
+end
+if closes then
+  return {0, 'unburied'}
+end
 for i = 7, #KEYS do
   redis.call('DEL', KEYS[i])
 end
