@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,7 +25,7 @@ func (r *run) begin(ctx context.Context, l *link) error {
 	if err != nil {
 		return err
 	}
-	others, err := r.otherRecords(ctx, l)
+	others, cut, err := r.awaitOthers(ctx, l, server.runID)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (r *run) begin(ctx context.Context, l *link) error {
 		Execute: r.Execute, Databases: r.Plan.Databases, Started: r.at.Started, Resumed: r.at.Resumed,
 		RunID: server.runID, ReplicationID: server.replicationID,
 	}
-	if err := closeConnections(ctx, l, before); err != nil {
+	if err := closeConnections(ctx, l, slices.Concat(before, cut, r.unrecorded)); err != nil {
 		if r.attempt > 1 {
 			return err // what our own connection has under way would outlive the sweep
 		}
@@ -105,29 +106,76 @@ func (r *run) conditions(ctx context.Context, l *link, s server) (conditions, er
 	return c, nil
 }
 
-// otherRecords are the records of the other kinds of sweeps over the rule.
-func (r *run) otherRecords(ctx context.Context, l *link) ([]record, error) {
-	var read []command
+// awaitOthers gives the records of the other kinds of sweeps over the rule, and the connections of those that were cut: what they
+// sent last may still be on its way. It would come behind the proof of this sweep, as a RENAMENX of relocate behind the reverse
+// that has brought every key home, and behind the step that hangs on it.
+//
+// One that lives may run beside this one in the same phase. In another phase somebody's word is wrong, or it was killed a
+// moment ago: it is waited for until its lease has run out, and where it is renewed the error is a *[LeaseError]. A verify
+// looks on.
+func (r *run) awaitOthers(ctx context.Context, l *link, runID string) (others []record, cut []int64, err error) {
+	first := make(map[Kind]record)
+	for {
+		all, now, err := r.otherRecords(ctx, l)
+		if err != nil {
+			return nil, nil, err
+		}
+		others, cut = others[:0], cut[:0]
+		waits := false
+		for kind, other := range all {
+			others = append(others, other)
+			at, _ := other.began()
+			lives := other.Running != "" && other.Until > now.UnixMicro() &&
+				!(r.Mark != "" && other.Checkpoint != nil && other.Checkpoint.Under.Mark != "") // as in take
+			switch {
+			case !lives && other.RunID == runID:
+				cut = append(cut, other.Conns...)
+			case lives && at != r.Phase && kind != Verify:
+				was, met := first[kind]
+				if met && (was.Running != other.Running || was.Until != other.Until) {
+					return nil, nil, &LeaseError{Kind: kind, Rule: r.Rule, Owner: other.Owner}
+				}
+				first[kind], waits = other, true
+			}
+		}
+		if !waits {
+			return others, cut, nil
+		}
+		if err := pause(ctx, leasePoll); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// otherRecords are the records of the other kinds of sweeps over the rule, and the server's time.
+func (r *run) otherRecords(ctx context.Context, l *link) (map[Kind]record, time.Time, error) {
+	var kinds []Kind
+	read := []command{{"TIME"}}
 	for kind := Purge; kind.known(); kind++ {
 		if kind != r.Kind {
+			kinds = append(kinds, kind)
 			read = append(read, command{"GET", controlKey(r.Plan, kind, r.Rule)})
 		}
 	}
 	replies, err := pipeline(ctx, l.client, read)
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
-	var out []record
-	for _, reply := range replies {
+	now, err := clockOf(replies[0])
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	out := make(map[Kind]record)
+	for i, reply := range replies[1:] {
 		text, err := reply.Text()
 		if err := serverError("GET", err); err != nil && !errors.Is(err, redis.Nil) {
-			return nil, err
+			return nil, time.Time{}, err
 		}
 		if one, err := parseRecord(text); err == nil { // one of another version is of another phase, for all we know
-			out = append(out, one)
+			out[kinds[i]] = one
 		}
 	}
-	return out, nil
+	return out, now, nil
 }
 
 // resume decides whether the run goes on from a checkpoint, and says so.

@@ -230,6 +230,13 @@ func (l *lease) enter(ctx context.Context, conn *redis.Conn, database int) error
 	return l.writeOn(ctx, conn, l.mine)
 }
 
+// conns are the connections that were noted.
+func (l *lease) conns() []int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.next.Conns)
+}
+
 // end stops the keeper. The lease itself is given up by the record that is written last.
 func (l *lease) end() {
 	select {

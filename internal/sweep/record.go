@@ -82,13 +82,9 @@ func rewrite(ctx context.Context, conn *redis.Conn, name string, decide func(was
 		}
 	}
 	text, _ := replies[1].Text() // nil: there is none
-	clock, ok := words(replies[2].Val())
-	if !ok || len(clock) != 2 {
-		return errors.Join(serverError("TIME", errors.New("unexpected answer")), unwatch(ctx, conn))
-	}
-	now, err := serverTime(clock)
+	now, err := clockOf(replies[2])
 	if err != nil {
-		return errors.Join(serverError("TIME", err), unwatch(ctx, conn))
+		return errors.Join(err, unwatch(ctx, conn))
 	}
 	was, _ := parseRecord(text) // one of another version is nobody's: it is replaced
 	next, err := decide(was, now)

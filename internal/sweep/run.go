@@ -29,10 +29,12 @@ type run struct {
 	attempt int    // from 1
 	leased  bool   // the attempt before had the lease: this one is fenced off where it is another's
 	lease   *lease // nil: the server is full and keeps no record
-	sampler *sampler
-	at      checkpoint
-	strays  int64 // legacy keys without a target that cleanup left
-	left    bool  // a checkpoint was left to go on from
+	// unrecorded are the connections of the attempts that have ended without a lease: no record names them.
+	unrecorded []int64
+	sampler    *sampler
+	at         checkpoint
+	strays     int64 // legacy keys without a target that cleanup left
+	left       bool  // a checkpoint was left to go on from
 
 	awaiting time.Time // since when the server is waited for
 	lastPage time.Time
@@ -103,6 +105,9 @@ func (r *run) try(ctx context.Context) error {
 		// Without an answer something may be under way still; who goes on closes the connection.
 		left := held.release(work, !silent(err))
 		r.left = left == nil && r.result.Verdict.RunID != ""
+	}
+	if r.lease == nil {
+		r.unrecorded = append(r.unrecorded, held.conns()...)
 	}
 	over()
 	_ = closeAll() // nothing is buffered; after a late stop they are closed already

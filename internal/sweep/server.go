@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,19 @@ func identify(ctx context.Context, from interface {
 		}
 	}
 	return s, nil
+}
+
+// clockOf is the server's time, of a reply to TIME.
+func clockOf(reply *redis.Cmd) (time.Time, error) {
+	if err := reply.Err(); err != nil {
+		return time.Time{}, serverError("TIME", err)
+	}
+	clock, ok := words(reply.Val())
+	if !ok || len(clock) != 2 {
+		return time.Time{}, serverError("TIME", errors.New("unexpected answer"))
+	}
+	now, err := serverTime(clock)
+	return now, serverError("TIME", err)
 }
 
 // serverTime reads the answer of TIME: seconds and microseconds.
