@@ -44,7 +44,8 @@ phase.
 
 Every process of the old release is stopped first. A release that never read
 target names (flags 00) needs no adoption: purge removes what it left. Where the
-fleet's record has the rule at another phase, nothing is done.`,
+fleet's record has the rule at another phase, or somebody walks the fleet,
+nothing is done.`,
 		Example: `  rekey adopt sessions --reads target                     what would be done
   rekey adopt sessions --reads target --leave legacy --execute`,
 		Args:              cobra.ExactArgs(1),
@@ -68,7 +69,7 @@ fleet's record has the rule at another phase, nothing is done.`,
 }
 
 // adopt runs the adoption of one rule.
-func (a *app) adopt(ctx context.Context, rule string, o adoptOptions) error {
+func (a *app) adopt(ctx context.Context, rule string, o adoptOptions) (err error) {
 	p, err := a.loadPlan()
 	if err != nil {
 		return err
@@ -90,6 +91,15 @@ func (a *app) adopt(ctx context.Context, rule string, o adoptOptions) error {
 		return err
 	}
 	defer func() { _ = f.close() }() // the sweep has connections of its own
+	adopt := sweep.Adopt
+	if o.execute { // a walk beside it would take names away that it has looked at
+		led, locked := control.Open(ctx, p, control.Options{Client: f.store.Client(), Owner: owner()})
+		if locked != nil {
+			return explainControl(locked)
+		}
+		defer func() { err = errors.Join(err, led.Close()) }()
+		adopt = led.Adopt
+	}
 	targets, err := f.store.Targets(ctx)
 	if err != nil {
 		return explainControl(err)
@@ -107,7 +117,7 @@ func (a *app) adopt(ctx context.Context, rule string, o adoptOptions) error {
 		return refuseAdoption(writers, known)
 	}
 	progress := a.newProgress()
-	result, err := sweep.Adopt(ctx, sweep.AdoptOptions{
+	result, err := adopt(ctx, sweep.AdoptOptions{
 		Client: f.store.Client(), Plan: p, Rule: rule, Reads: reads, Leave: leave,
 		Execute: o.execute, ClaimSharedLegacy: o.claim, TTLTolerance: o.ttls, Examples: examples(o.examples), OnProgress: progress.report,
 	})

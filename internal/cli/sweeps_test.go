@@ -6,8 +6,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/classwaves/rekey/internal/control"
 	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/plan"
 )
 
 // bench is a plan and a server for the commands that change keys.
@@ -174,6 +176,37 @@ func TestAdoptMindsTheRecord(t *testing.T) {
 	b.run(exitDone, append(adopt, "--execute")...)
 	if got := b.get("secure_session:token1"); got != "new" {
 		t.Errorf("at legacy the key is %q, want new", got)
+	}
+}
+
+// Nobody adopts keys while a controller walks them: a walk with --no-instances has no client that could be seen.
+func TestAdoptTakesTheLock(t *testing.T) {
+	b := newBench(t)
+	b.set("SET", "cw:prod:secure_session:token1", "new")
+	p, err := plan.Load(b.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := b.server.Client(func(o *redis.Options) { o.ClientName = fleet.ClientName })
+	c, err := control.Open(t.Context(), p, control.Options{Client: client, Owner: "anna"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }() // it is the one that was opened last
+	adopt := []string{"adopt", "sessions", "--reads", "target", "--assume-stopped"}
+	b.run(exitDone, adopt...)
+	if run := b.run(exitFailed, append(adopt, "--execute")...); !strings.Contains(run.stderr, "anna walks the fleet") {
+		t.Errorf("got %s", run.stderr)
+	}
+	if got := b.get("secure_session:token1"); got != "" {
+		t.Error("a key was moved while somebody else controls the fleet")
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.run(exitDone, append(adopt, "--execute")...)
+	if c, err = control.Open(t.Context(), p, control.Options{Client: client}); err != nil {
+		t.Fatalf("the adoption has kept the lock: %v", err)
 	}
 }
 

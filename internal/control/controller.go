@@ -166,6 +166,12 @@ func (c *Controller) Sweep(ctx context.Context, o sweep.Options) (sweep.Result, 
 	return c.sweepAlone(ctx, o)
 }
 
+// Adopt makes an adoption while the lock is held, so that nobody walks the rule, or adopts it with other words, beside it.
+// Its Client and Plan are filled in. Whose processes are stopped, and what the records say of the rule, is the caller's to ask.
+func (c *Controller) Adopt(ctx context.Context, o sweep.AdoptOptions) (sweep.AdoptResult, error) {
+	return c.adopt(ctx, o)
+}
+
 // RestorePhase writes a rule's target anew where its record is gone or was turned back: phase is where the
 // operator knows the fleet to be.
 func (c *Controller) RestorePhase(ctx context.Context, rule string, at phase.Phase) error {

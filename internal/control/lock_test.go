@@ -253,6 +253,31 @@ func TestTheLosersSweepIsClosed(t *testing.T) {
 	}
 }
 
+// So does an adoption of the one who was overtaken.
+func TestTheLosersAdoptionIsClosed(t *testing.T) {
+	w := newWorld(t, testPlan)
+	w.fill(2000)
+	first := w.open(w.asOwner("anna", false))
+	overtaken := false
+	moved := 0
+	_, err := first.Adopt(t.Context(), sweep.AdoptOptions{
+		Rule: "limits", Reads: sweep.TargetName, Leave: phase.Prefixed, Execute: true,
+		OnProgress: func(p sweep.Progress) {
+			if p.Changed > 0 && !overtaken {
+				overtaken = true
+				w.open(w.asOwner("bert", true))
+				moved = w.exists("cw:test:limit:*")
+			}
+		},
+	})
+	if !errors.As(err, new(*control.FencedError)) {
+		t.Errorf("got %v, want that it was overtaken", err)
+	}
+	if after := w.exists("cw:test:limit:*"); moved == 0 || moved == 2000 || after != moved {
+		t.Errorf("%d keys were moved before the take-over and %d after it", moved, after-moved)
+	}
+}
+
 // Records of a newer version stop everything.
 func TestALockOfANewerVersion(t *testing.T) {
 	w := newWorld(t, testPlan)

@@ -27,6 +27,21 @@ func (c *Controller) sweepRule(ctx context.Context, o sweep.Options) (sweep.Resu
 	case <-ctx.Done():
 		return sweep.Result{}, context.Cause(ctx)
 	}
+	o.Plan, o.Owner = c.plan, c.Owner
+	if o.ReplicaTimeout == 0 {
+		o.ReplicaTimeout = c.ReplicaTimeout
+	}
+	var result sweep.Result
+	err := c.admitted(ctx, func(client *redis.Client) (err error) {
+		o.Client = client
+		result, err = sweep.Run(ctx, o)
+		return err
+	})
+	return result, err
+}
+
+// admitted gives a sweep a client whose connections are admitted, and closes them on the server if the sweep has broken.
+func (c *Controller) admitted(ctx context.Context, run func(*redis.Client) error) error {
 	base := *c.client.Options()
 	first := base.OnConnect
 	var mu sync.Mutex
@@ -47,11 +62,7 @@ func (c *Controller) sweepRule(ctx context.Context, o sweep.Options) (sweep.Resu
 	}
 	client := redis.NewClient(&base)
 	defer func() { _ = client.Close() }() // the sweep has connections of its own with its options
-	o.Client, o.Plan, o.Owner = client, c.plan, c.Owner
-	if o.ReplicaTimeout == 0 {
-		o.ReplicaTimeout = c.ReplicaTimeout
-	}
-	result, err := sweep.Run(ctx, o)
+	err := run(client)
 
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWithin)
 	defer cancel()
@@ -59,9 +70,9 @@ func (c *Controller) sweepRule(ctx context.Context, o sweep.Options) (sweep.Resu
 	defer mu.Unlock()
 	if err != nil {
 		_ = c.condemn(ending, members) // it is tried again before the next step
-		return result, err
+		return err
 	}
-	return result, c.retire(ending, members)
+	return c.retire(ending, members)
 }
 
 // enter admits a connection of a sweep.
@@ -139,5 +150,19 @@ func (c *Controller) sweepAlone(ctx context.Context, o sweep.Options) (sweep.Res
 	}
 	o.Phase, o.Mark = s.targets[o.Rule].Phase, markOf(s.targets[o.Rule])
 	result, err := c.sweepRule(ctx, o)
+	return result, c.verdictOf(err)
+}
+
+// adopt makes an adoption that an operator has asked for.
+func (c *Controller) adopt(ctx context.Context, o sweep.AdoptOptions) (result sweep.AdoptResult, err error) {
+	ctx, done := c.under(ctx)
+	defer done()
+	defer c.only(o.Rule)()
+	o.Plan = c.plan
+	err = c.admitted(ctx, func(client *redis.Client) (err error) {
+		o.Client = client
+		result, err = sweep.Adopt(ctx, o)
+		return err
+	})
 	return result, c.verdictOf(err)
 }

@@ -187,7 +187,7 @@ func (j *adoption) all(ctx, work context.Context, links []*link) error {
 	// What is counted is the keys that change.
 	j.result.Counts = Counts{}
 	if j.Execute {
-		if err := j.forget(work, links[0]); err != nil {
+		if err := j.forget(ctx, work, links[0]); err != nil {
 			return err
 		}
 	}
@@ -305,12 +305,24 @@ func vanished(err error) bool {
 	return code(err) == "ERR" && strings.Contains(err.Error(), "no such key")
 }
 
-// forget removes the rule's verdicts.
-func (j *adoption) forget(ctx context.Context, l *link) error {
+// forget removes the rule's verdicts, and ends the sweeps that have left their records: what they have under way would take
+// names away that were looked at.
+func (j *adoption) forget(ctx, work context.Context, l *link) error {
+	server, err := identify(work, l.client)
+	if err != nil {
+		return err
+	}
+	_, cut, err := j.awaitOthers(ctx, l, server.runID, func(phase.Phase) bool { return false })
+	if err != nil {
+		return err
+	}
 	for kind := Purge; kind.known(); kind++ {
-		if err := l.client.Del(ctx, controlKey(j.Plan, kind, j.Rule)).Err(); err != nil {
+		if err := l.client.Del(work, controlKey(j.Plan, kind, j.Rule)).Err(); err != nil {
 			return serverError("DEL", err)
 		}
+	}
+	if err := closeConnections(work, l, cut); err != nil {
+		j.note("connections of a sweep that was interrupted could not be closed; give the user of rekey +client|kill")
 	}
 	return nil
 }

@@ -150,6 +150,30 @@ func TestAdoptRemovesVerdicts(t *testing.T) {
 	}
 }
 
+// An adoption would take the record from a sweep that lives, and keys away that it has looked at.
+func TestAdoptBesideASweep(t *testing.T) {
+	c := redistest.Shared(t).Client()
+	seedKeys(t, c, "limit:", 500)
+	o := sweep.AdoptOptions{Client: c, Plan: parse(t, testPlan), Rule: "limits", Reads: sweep.TargetName, Leave: phase.Legacy, Execute: true}
+	tried := false
+	mustHold(t, run(t, sweep.Options{
+		Client: c, Plan: parse(t, testPlan), Rule: "limits", Kind: sweep.Relocate, Phase: phase.Move, Page: 20, Owner: "somebody@here",
+		OnProgress: func(sweep.Progress) {
+			if tried {
+				return
+			}
+			tried = true
+			var held *sweep.LeaseError
+			if _, err := sweep.Adopt(t.Context(), o); !errors.As(err, &held) || held.Owner != "somebody@here" {
+				t.Errorf("got %v, want that a sweep is under way", err)
+			}
+		},
+	}), phase.Relocated)
+	if adopt(t, o); !tried {
+		t.Error("no adoption was tried beside the sweep")
+	}
+}
+
 func TestAdoptRefusals(t *testing.T) {
 	c := redistest.Shared(t).Client()
 	p := parse(t, testPlan)

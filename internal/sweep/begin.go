@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/classwaves/rekey/phase"
 )
 
 // begin takes the lease, which removes the verdict that the sweep would renew, and notes when and on which server the sweep
@@ -25,7 +27,7 @@ func (r *run) begin(ctx context.Context, l *link) error {
 	if err != nil {
 		return err
 	}
-	others, cut, err := r.awaitOthers(ctx, l, server.runID)
+	others, cut, err := r.awaitOthers(ctx, l, server.runID, func(at phase.Phase) bool { return at == r.Phase })
 	if err != nil {
 		return err
 	}
@@ -110,10 +112,10 @@ func (r *run) conditions(ctx context.Context, l *link, s server) (conditions, er
 // sent last may still be on its way. It would come behind the proof of this sweep, as a RENAMENX of relocate behind the reverse
 // that has brought every key home, and behind the step that hangs on it.
 //
-// One that lives may run beside this one in the same phase. In another phase somebody's word is wrong, or it was killed a
+// One that lives may run beside this one where beside says so of its phase. Else somebody's word is wrong, or it was killed a
 // moment ago: it is waited for until its lease has run out, and where it is renewed the error is a *[LeaseError]. A verify
 // looks on.
-func (r *run) awaitOthers(ctx context.Context, l *link, runID string) (others []record, cut []int64, err error) {
+func (r *run) awaitOthers(ctx context.Context, l *link, runID string, beside func(phase.Phase) bool) (others []record, cut []int64, err error) {
 	first := make(map[Kind]record)
 	for {
 		all, now, err := r.otherRecords(ctx, l)
@@ -130,7 +132,7 @@ func (r *run) awaitOthers(ctx context.Context, l *link, runID string) (others []
 			switch {
 			case !lives && other.RunID == runID:
 				cut = append(cut, other.Conns...)
-			case lives && at != r.Phase && kind != Verify:
+			case lives && !beside(at) && kind != Verify:
 				was, met := first[kind]
 				if met && (was.Running != other.Running || was.Until != other.Until) {
 					return nil, nil, &LeaseError{Kind: kind, Rule: r.Rule, Owner: other.Owner}
