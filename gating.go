@@ -92,11 +92,34 @@ func (r *Rekey) reachable(ctx context.Context, rule int, from, goal phase.Phase)
 		if r.recorded[rule] != from && !r.unseen[rule] && r.evidence != nil {
 			return from, errUnrecorded
 		}
-		if err := r.unproven(ctx, rule, step); err != nil {
+		if err := r.unproven(ctx, rule, step, undoneIn(step)); err != nil {
 			return from, err
 		}
 	}
 	return goal, nil
+}
+
+// undoneIn are the phases whose entering a proof of a step has to come after: the step's first one, in which the whole fleet
+// has to be. A parked first phase is not recorded; there it is every phase beyond the step's second, which is what could have
+// undone the proof.
+func undoneIn(step phase.Step) []phase.Phase {
+	if !step.From.Parked() {
+		return []phase.Phase{step.From}
+	}
+	return slices.DeleteFunc(phase.Of(step.Strategy), func(p phase.Phase) bool { return p == step.From || p == step.To })
+}
+
+// undoneBefore is undoneIn for a process that has just started, whose fleet may have gone back since the proof: every phase up
+// to the step's first one counts. Where that is parked the others may be at the goal already.
+func undoneBefore(step phase.Step, goal phase.Phase) []phase.Phase {
+	if step.From.Parked() {
+		if goal != step.To {
+			return nil
+		}
+		return undoneIn(step)
+	}
+	all := phase.Of(step.Strategy)
+	return all[:slices.Index(all, step.From)+1]
 }
 
 // begin is where a process that has just started begins a rule, and what the step beyond lacks. It counts the way
@@ -109,8 +132,8 @@ func (r *Rekey) reachable(ctx context.Context, rule int, from, goal phase.Phase)
 // goal may stand beside all that lead there.
 func (r *Rekey) begin(ctx context.Context, rule int, goal phase.Phase) (stop phase.Phase, first error) {
 	stop = goal
-	for _, step := range slices.Backward(r.gatedSteps(rule, phase.Legacy, goal)) {
-		err := r.unproven(ctx, rule, step)
+	for _, step := range slices.Backward(r.gatedStepsTo(ctx, rule, goal)) {
+		err := r.unproven(ctx, rule, step, undoneBefore(step, goal))
 		if err == nil {
 			break
 		}
@@ -126,6 +149,19 @@ func (r *Rekey) begin(ctx context.Context, rule int, goal phase.Phase) (stop pha
 		}
 	}
 	return stop, first
+}
+
+// gatedStepsTo are the steps with a gate on the way from legacy to a goal. To prefixed there are two ways, and the fleet is on
+// that of the phase which a process entered last: in sealed a key that only its legacy name has is not seen, in drain it is.
+func (r *Rekey) gatedStepsTo(ctx context.Context, rule int, goal phase.Phase) []phase.Step {
+	direct, ok := phase.StepBetween(r.plan.Rules[rule].Strategy, phase.Drain, goal)
+	if ok && len(direct.Gates) > 0 && goal == phase.Prefixed && r.evidence != nil {
+		// Where this look fails, so does the one for the verdict.
+		if last, _, err := r.evidence.LastEntered(ctx, rule, []phase.Phase{phase.Drain, phase.Sealed}); err == nil && last == phase.Drain {
+			return append(r.gatedSteps(rule, phase.Legacy, phase.Drain), direct)
+		}
+	}
+	return r.gatedSteps(rule, phase.Legacy, goal)
 }
 
 // failed says that a look for a verdict failed, which says nothing of the verdict. That a plan names no server is
@@ -152,12 +188,13 @@ func (e *unprovenError) Error() string {
 // before would be taken for proofs.
 var errUnrecorded = errors.New("rekey: the phase that the step begins in could not be recorded")
 
-// unproven says why a step's gates do not hold, nil if they do.
-func (r *Rekey) unproven(ctx context.Context, rule int, step phase.Step) error {
+// unproven says why a step's gates do not hold, nil if they do: by sweeps that began after the last process entered any of some
+// phases.
+func (r *Rekey) unproven(ctx context.Context, rule int, step phase.Step, after []phase.Phase) error {
 	if r.evidence == nil {
 		return fleet.ErrNoServer
 	}
-	missing, err := r.evidence.Proven(ctx, rule, step)
+	missing, err := r.evidence.Proven(ctx, rule, step, after)
 	if err != nil {
 		return err
 	}

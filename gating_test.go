@@ -350,3 +350,65 @@ func TestGatedFlagsStops(t *testing.T) {
 		})
 	}
 }
+
+// TestGatedFlagsAfterARestart: where a process begins that comes to others with the flags of a goal. They may be there
+// already, on their way, or have gone back since the last proof.
+func TestGatedFlagsAfterARestart(t *testing.T) {
+	way := func(steps ...any) []any { return steps }
+	for _, c := range []struct {
+		name string
+		rule string
+		way  []any // phases that the others have entered, and sweeps, each in the phase before
+		goal phase.Phase
+		want phase.Phase
+	}{
+		{"hold", "limits", way(phase.Legacy, sweep.Purge, phase.Hold), phase.Hold, phase.Hold},
+		{"hold, after a try", "limits", way(phase.Legacy, sweep.Purge, phase.Hold, phase.Move), phase.Hold, phase.Legacy},
+		{"move", "limits", way(phase.Legacy, sweep.Purge, phase.Hold, phase.Move), phase.Move, phase.Move},
+		{"move without a proof", "limits", way(phase.Legacy, phase.Hold), phase.Move, phase.Legacy},
+		{"not relocated", "limits", way(phase.Legacy, sweep.Purge, phase.Hold, phase.Move), phase.Prefixed, phase.Move},
+		{"relocated", "limits", way(phase.Legacy, sweep.Purge, phase.Hold, phase.Move, sweep.Relocate), phase.Prefixed, phase.Prefixed},
+		{"hold since it was relocated", "limits", way(phase.Legacy, sweep.Purge, phase.Hold, phase.Move, sweep.Relocate, phase.Hold), phase.Prefixed, phase.Move},
+		{"drain", "sessions", way(phase.Guard, sweep.Purge, phase.Dual, phase.Drain), phase.Drain, phase.Drain},
+		{"not cleaned up in drain", "sessions", way(phase.Guard, sweep.Purge, phase.Dual, phase.Drain), phase.Prefixed, phase.Drain},
+		{"cleaned up in drain", "sessions", way(phase.Guard, sweep.Purge, phase.Dual, phase.Drain, sweep.Cleanup), phase.Prefixed, phase.Prefixed},
+		{"drain since the cleanup", "sessions", way(phase.Guard, sweep.Purge, phase.Dual, phase.Drain, sweep.Cleanup, phase.Drain), phase.Prefixed, phase.Drain},
+		{"cleaned up", "sessions", way(phase.Guard, sweep.Purge, phase.Dual, sweep.Backfill, phase.Settled, phase.Sealed, sweep.Cleanup), phase.Prefixed, phase.Prefixed},
+		{"not cleaned up", "sessions", way(phase.Guard, sweep.Purge, phase.Dual, sweep.Backfill, phase.Settled, phase.Sealed), phase.Prefixed, phase.Sealed},
+		{"dual since the cleanup", "sessions", way(phase.Guard, sweep.Purge, phase.Dual, sweep.Backfill, phase.Sealed, sweep.Cleanup, phase.Dual), phase.Prefixed, phase.Dual},
+		{"guard since the backfill", "sessions", way(phase.Guard, sweep.Purge, phase.Dual, sweep.Backfill, phase.Guard, sweep.Purge), phase.Settled, phase.Dual},
+	} {
+		t.Run(c.rule+" "+c.name, func(t *testing.T) {
+			server, ctx := redistest.Shared(t), t.Context()
+			p := planOn(t, server)
+			flags := phase.FlagsCache
+			if c.rule == "limits" {
+				flags = phase.FlagsRL
+			}
+			open := func(goal phase.Phase, gated string) *rekey.Rekey {
+				var env environment
+				env.setPhase(t, flags, goal)
+				env.set(phase.CacheGated + "=" + gated)
+				r, err := rekey.Open(ctx, p, rekey.WithFlags(env.lookup))
+				must(t, err)
+				return r
+			}
+			var at phase.Phase
+			for _, step := range c.way {
+				if kind, ok := step.(sweep.Kind); ok {
+					runSweepOn(t, server, p, c.rule, kind, at)
+					continue
+				}
+				at = step.(phase.Phase)
+				r := open(at, "0")
+				reached(t, r, map[string]phase.Phase{c.rule: at})
+				must(t, r.Close())
+			}
+			r := open(c.goal, "1")
+			defer func() { must(t, r.Close()) }()
+			if got := r.Phases()[c.rule]; got != c.want {
+				t.Errorf("it begins in %v, want %v", got, c.want)
+			}
+		})
+	}
+}

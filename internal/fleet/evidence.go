@@ -54,9 +54,10 @@ func (e *Evidence) Entered(ctx context.Context, rule string, p phase.Phase) erro
 // enteredKey is a hash: phase to the microsecond, by the server's clock, of its last entering.
 func (e *Evidence) enteredKey(rule string) string { return e.plan.ControlPrefix() + "flags:" + rule }
 
-// Proven returns the gates of a step that nothing proves now, in the order of the step.
-func (e *Evidence) Proven(ctx context.Context, rule int, step phase.Step) (missing []phase.Gate, err error) {
-	after, err := e.lastChange(ctx, e.plan.Rules[rule].Name, step)
+// Proven returns the gates of a step that nothing proves now, in the order of the step. A sweep proves one if it began after
+// the last process entered any of some phases.
+func (e *Evidence) Proven(ctx context.Context, rule int, step phase.Step, after []phase.Phase) (missing []phase.Gate, err error) {
+	_, since, err := e.LastEntered(ctx, rule, after)
 	if err != nil {
 		return nil, err
 	}
@@ -65,37 +66,35 @@ func (e *Evidence) Proven(ctx context.Context, rule int, step phase.Step) (missi
 		if err != nil {
 			return nil, err
 		}
-		if !v.proves(gate, e.plan.Hash(rule), after) {
+		if !v.proves(gate, e.plan.Hash(rule), since) {
 			missing = append(missing, gate)
 		}
 	}
 	return missing, nil
 }
 
-// lastChange is the time after which a sweep must have begun to prove a gate of the step: when
-// the last process entered the step's first phase. A parked first phase is not recorded; there
-// it is when the last process entered any phase beyond the step's second, which is what could
-// have undone the proof.
-func (e *Evidence) lastChange(ctx context.Context, rule string, step phase.Step) (time.Time, error) {
-	entered, err := e.client.HGetAll(ctx, e.enteredKey(rule)).Result()
+// LastEntered is which of some phases a process entered last, and when by the server's clock; 0 where none was. Parked
+// phases are not recorded.
+func (e *Evidence) LastEntered(ctx context.Context, rule int, of []phase.Phase) (last phase.Phase, at time.Time, err error) {
+	entered, err := e.client.HGetAll(ctx, e.enteredKey(e.plan.Rules[rule].Name)).Result()
 	if err != nil {
-		return time.Time{}, fmt.Errorf("rekey: read the recorded phases: %w", err)
+		return 0, time.Time{}, fmt.Errorf("rekey: read the recorded phases: %w", err)
 	}
-	var last int64
-	for name, text := range entered {
-		at, err := strconv.ParseInt(text, 10, 64)
+	var micros int64
+	for _, p := range of {
+		text, ok := entered[p.String()]
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return time.Time{}, fmt.Errorf("rekey: recorded phase %q of rule %s: %w", name, rule, err)
+			return 0, time.Time{}, fmt.Errorf("rekey: recorded phase %v of rule %s: %w", p, e.plan.Rules[rule].Name, err)
 		}
-		counts := name == step.From.String()
-		if step.From.Parked() {
-			counts = name != step.From.String() && name != step.To.String()
-		}
-		if counts {
-			last = max(last, at)
+		if n > micros {
+			last, micros = p, n
 		}
 	}
-	return time.UnixMicro(last), nil
+	return last, time.UnixMicro(micros), nil
 }
 
 // verdict is what a process reads of a sweep's verdict; the sweeps write more.
