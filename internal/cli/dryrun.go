@@ -81,6 +81,10 @@ func dryLines(walks []dryWalk) []line {
 		if i > 0 {
 			out = append(out, line{})
 		}
+		if g.walk.stays() {
+			out = append(out, line{headLine, fmt.Sprintf("%s: stays in %s; %s is the other way", namesText(g.rules), g.walk.From, g.walk.To)})
+			continue
+		}
 		if len(g.walk.Steps) == 0 {
 			out = append(out, line{headLine, fmt.Sprintf("%s: in %s already", namesText(g.rules), g.walk.From)})
 			continue
@@ -98,6 +102,9 @@ func dryLines(walks []dryWalk) []line {
 	}
 	return out
 }
+
+// stays says whether the command does not lead the rule to its goal, for that lies the other way.
+func (w *dryWalk) stays() bool { return len(w.Steps) == 0 && w.From != w.To }
 
 // like says whether the same is said of another rule.
 func (w *dryWalk) like(other *dryWalk) bool {

@@ -178,7 +178,7 @@ func (a *app) walk(ctx context.Context, p *plan.Plan, w walkCommand) error {
 	if err != nil {
 		return explainControl(err)
 	}
-	return a.walked(ctx, f, w)
+	return a.walked(ctx, f, w, walks)
 }
 
 // ownEnvironment: where no instance could say that it is of another environment, --env may not choose one
@@ -207,20 +207,26 @@ func (f *fleetTarget) preview(ctx context.Context, w walkCommand, now *control.S
 	walks := dryWalks(f.plan, now, w.goals, steps, cmp.Or(o.Soak, f.plan.Soak))
 	for _, d := range walks {
 		// With --all a rule on the other side of the phase stays where it is.
-		if len(d.Steps) == 0 && d.From != d.To && !w.all {
-			other := "rollback"
-			if w.name == "rollback" {
-				other = "advance"
-			}
-			return nil, misused(fmt.Sprintf("rekey %s %s --to %s, which goes the other way", other, d.Rule, d.To),
-				"rule %s is in %s, from where %s does not lead to %s", d.Rule, d.From, w.name, d.To)
+		if d.stays() && !w.all {
+			where, other := w.other(&d)
+			return nil, misused(other+", which goes the other way", "%s", where)
 		}
 	}
 	return walks, nil
 }
 
-// walked says where everything is now.
-func (a *app) walked(ctx context.Context, f *fleetTarget, w walkCommand) error {
+// other says that the command does not lead a rule to its goal, and which one does.
+func (w *walkCommand) other(d *dryWalk) (where, command string) {
+	name := "rollback"
+	if w.name == "rollback" {
+		name = "advance"
+	}
+	return fmt.Sprintf("rule %s is in %s, from where %s does not lead to %s", d.Rule, d.From, w.name, d.To),
+		fmt.Sprintf("rekey %s %s --to %s", name, d.Rule, d.To)
+}
+
+// walked says where everything is now, and what was not to be led to the goal.
+func (a *app) walked(ctx context.Context, f *fleetTarget, w walkCommand, walks []dryWalk) error {
 	now, err := control.Read(ctx, f.store, f.plan)
 	if err != nil {
 		return explainControl(err)
@@ -233,8 +239,15 @@ func (a *app) walked(ctx context.Context, f *fleetTarget, w walkCommand) error {
 		Type    string     `json:"type"`
 		Command string     `json:"command"`
 		Rules   []ruleJSON `json:"rules"`
+		Notes   []string   `json:"notes,omitempty"`
 		Next    string     `json:"next"`
-	}{"result", w.name, []ruleJSON{}, walkNext(f.plan, &now, w)}
+	}{"result", w.name, []ruleJSON{}, nil, walkNext(f.plan, &now, w)}
+	for _, d := range walks {
+		if d.stays() {
+			where, other := w.other(&d)
+			out.Notes = append(out.Notes, fmt.Sprintf("%s; %s does", where, other))
+		}
+	}
 	for _, g := range w.goals {
 		i, _ := f.plan.Index(g.Rule)
 		at := phase.Legacy
@@ -257,6 +270,9 @@ func (a *app) walked(ctx context.Context, f *fleetTarget, w walkCommand) error {
 	a.printf("\n")
 	for _, at := range order {
 		a.printf("at %s: %s\n", at, namesText(phases[at]))
+	}
+	for _, n := range out.Notes {
+		a.printf("note: %s\n", n)
 	}
 	a.printf("\nNext: %s\n", out.Next)
 	return nil

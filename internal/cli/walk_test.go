@@ -231,6 +231,31 @@ func TestAdvance(t *testing.T) {
 	}
 }
 
+// A rollback from settled to drain turns in dual, and one that was killed there has only a step forward to make. A rollback of
+// all rules makes none: it says so, and what makes it.
+func TestRollbackKilledWhereItTurns(t *testing.T) {
+	w := newWalked(t, 0)
+	w.run(exitDone, "run", "sessions", "--yes", "--no-instances", "--until", "dual")
+	for _, c := range []struct {
+		code       int
+		args, want string
+	}{
+		{exitUsage, "rollback sessions --to drain --no-instances", "Try: rekey advance sessions --to drain, which goes the other way"},
+		{exitDone, "rollback --to drain --no-instances --dry-run", "sessions: stays in dual; drain is the other way"},
+		{exitDone, "rollback --to drain --no-instances", "at dual: sessions\nnote: rule sessions is in dual, from where rollback does not lead to drain; rekey advance sessions --to drain does"},
+		{exitDone, "rollback --to drain --no-instances --json", `"notes":["rule sessions is in dual`},
+		{exitDone, "advance sessions --to drain --no-instances", "at drain: sessions"},
+	} {
+		run := w.run(c.code, strings.Fields(c.args)...)
+		if said := run.stdout + run.stderr; !strings.Contains(said, c.want) {
+			t.Errorf("%s: no %q in\n%s", c.args, c.want, said)
+		}
+	}
+	if run := w.run(exitDone, "rollback", "--to", "drain", "--no-instances"); strings.Contains(run.stdout, "note:") {
+		t.Errorf("it is there: %s", run.stdout)
+	}
+}
+
 // Somebody who is connected past rekey holds the steps that an audit belongs to.
 func TestStrangerHoldsTheGate(t *testing.T) {
 	w := newWalked(t, 1)
