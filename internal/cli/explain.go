@@ -35,6 +35,8 @@ func explainControl(err error) error {
 		return failed("update this program, or the instances: they have to be of one version", "%s", text)
 	case errors.Is(err, fleet.ErrRestore):
 		return failed("rekey status, and then rekey restore-phase RULE --phase PHASE", "%w", err)
+	case saysClustered(err):
+		return errClustered()
 	case errors.Is(err, control.ErrUsage):
 		return misused("rekey status", "%w", err)
 	}

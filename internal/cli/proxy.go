@@ -172,6 +172,8 @@ func proxyFailed(p *plan.Plan, err error) error {
 	switch {
 	case errors.As(err, &planned), errors.As(err, &flags):
 		return err
+	case saysClustered(err):
+		return errClustered()
 	case errors.As(err, &listener) && listener.Admin:
 		return failed("--admin with another address", "%w", err)
 	case errors.As(err, &listener):
@@ -304,6 +306,9 @@ func (a *app) checkProxy(ctx context.Context, o proxy.Options, upstream *proxy.U
 	defer cancel()
 	if err := upstream.Ping(ctx); err != nil {
 		return failed("redis-cli -u "+o.Plan.Server.URL.String()+" ping, from this host", "%w", err)
+	}
+	if clustered(ctx, o.Plan.Server) {
+		return errClustered()
 	}
 	var listen []string
 	for _, l := range o.Listen {

@@ -373,3 +373,26 @@ func TestProxyIsReady(t *testing.T) {
 		t.Errorf("and also %q", said[:n])
 	}
 }
+
+// TestProxyRefusesACluster: a node of a cluster is found before clients are, and said by its name.
+func TestProxyRefusesACluster(t *testing.T) {
+	server := redistest.Start(t, redistest.WithConfig("cluster-enabled yes"))
+	file := planFile(t, fmt.Sprintf(walkPlan, server.URL()))
+	commands := []string{"proxy --check", "proxy --listen 127.0.0.1:0", "status"}
+	look := func(state string) {
+		t.Helper()
+		for _, args := range commands {
+			run := runCLI(t, nil, append(strings.Fields(args), "-f", file)...)
+			if run.code != exitFailed || !strings.Contains(run.stderr, "a cluster is not supported yet") {
+				t.Errorf("%s, %s: exit code %d, %s%s", state, args, run.code, run.stdout, run.stderr)
+			}
+		}
+	}
+	look("no slots")
+	c := server.Client()
+	if err := c.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	redistest.WaitFor(t, 20*time.Second, func() bool { return strings.Contains(c.ClusterInfo(t.Context()).Val(), "cluster_state:ok") })
+	look("all slots")
+}
