@@ -123,6 +123,9 @@ func (a *app) examine(ctx context.Context, p *plan.Plan, o planOptions) (report 
 		return nil, err
 	}
 	report.judgeServer()
+	if report.Server.version.hasCopy() { // else it was said
+		report.judgeCommands(lackingCommands(ctx, c, p))
+	}
 	if !report.Server.Cluster {
 		if report.Keys, err = walkKeys(ctx, t, p, o.maxKeys); err != nil {
 			return nil, fmt.Errorf("look at the keys: %w", err)
@@ -153,6 +156,14 @@ func (r *planReport) judgeServer() {
 	}
 	if s.evicts() {
 		r.found("warning", "", "%s", evictionCost(s.Eviction))
+	}
+}
+
+// judgeCommands says which commands the server does not have.
+func (r *planReport) judgeCommands(lacking []string) {
+	if len(lacking) > 0 {
+		r.found("error", "a server that has them: rename-command in its configuration takes commands away, and so do some hosts",
+			"the server has no %s, which a walk needs", strings.Join(lacking, ", "))
 	}
 }
 

@@ -260,3 +260,14 @@ func TestPlanNamesBigKeys(t *testing.T) {
 		t.Errorf("copies %v, mirror %v ± %v", copies, o["mirror_bytes"], o["mirror_error"])
 	}
 }
+
+// A walk that needs a command which the server does not have would stop in dual, where every read is sent twice.
+func TestPlanOfAServerWithoutCommands(t *testing.T) {
+	server := redistest.Start(t, redistest.WithConfig(`rename-command COPY XCOPY`, `rename-command EVALSHA ""`))
+	run := mustExit(t, exitFailed, runCLI(t, nil, "plan", "-f", planFile(t, cliPlan), "--redis", server.URL()))
+	for _, want := range []string{"the server has no EVALSHA, COPY, which a walk needs", "rename-command"} {
+		if !strings.Contains(run.stdout, want) {
+			t.Errorf("no %q in\n%s", want, run.stdout)
+		}
+	}
+}

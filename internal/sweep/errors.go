@@ -38,7 +38,7 @@ func (e *StoppedError) Unwrap() error { return e.Err }
 // next is what to do about an error, by its first word.
 var next = map[string]string{
 	"":            "see that the server runs and can be reached, then start the sweep again",
-	"NOPERM":      "give the sweep's user this command and the names of both templates; `rekey plan --acl` prints the line",
+	"NOPERM":      "give the sweep's user this command and the names of both templates, as `rekey plan --acl` prints them",
 	"NOAUTH":      "give a user and a password in the server's URL",
 	"WRONGPASS":   "correct the user and the password in the server's URL",
 	"OOM":         "the server's memory is full: raise maxmemory or free some, then start the sweep again",
@@ -93,5 +93,6 @@ func code(err error) string {
 
 // unknownCommand reports whether the server has no such command: some are renamed away, and an embedded server has few.
 func unknownCommand(err error) bool {
-	return code(err) == "ERR" && strings.HasPrefix(strings.ToLower(err.Error()), "err unknown")
+	var answered redis.Error // what a ServerError says itself begins with the command
+	return errors.As(err, &answered) && strings.HasPrefix(strings.ToLower(answered.Error()), "err unknown")
 }

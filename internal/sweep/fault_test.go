@@ -367,3 +367,18 @@ func TestEmbeddedServer(t *testing.T) {
 		t.Errorf("got %d of the two names, want the target alone", got)
 	}
 }
+
+// TestServerWithoutCOPY: a command that is renamed away, or that some other server never had, is no fault of the keys. Their owner
+// must not be told to remove them.
+func TestServerWithoutCOPY(t *testing.T) {
+	client := redistest.Start(t, redistest.WithConfig(`rename-command COPY ""`)).Client()
+	for _, name := range []string{"thing:1", target("thing:2")} {
+		do(t, client, "SET", name, "v")
+	}
+	for _, kind := range []sweep.Kind{sweep.Backfill, sweep.Reverse} {
+		r := refused(t, sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: kind, Phase: phase.Dual}, "COPY", "ERR", "has this command")
+		if n := r.Problems[sweep.Uncopyable]; n != 0 {
+			t.Errorf("%v: %d keys are said to be of a type that cannot be copied", kind, n)
+		}
+	}
+}
