@@ -44,6 +44,9 @@ func explainControl(err error) error {
 	if i := strings.LastIndex(text, "; "); i > 0 {
 		return failed(text[i+2:], "%s", text[:i])
 	}
+	if try, ok := refused(err); ok {
+		return failed(try, "%w", err)
+	}
 	return failed("the same command again: what was done stays done, and rekey status shows it", "%w", err)
 }
 

@@ -70,6 +70,9 @@ func (a *app) explain(command *cobra.Command, err error) *failure {
 	if errors.As(err, &flags) {
 		return &failure{code: exitUsage, err: err, try: "rekey flags --table"}
 	}
+	if try, ok := refused(err); ok {
+		return &failure{code: exitFailed, err: err, try: try}
+	}
 	return &failure{code: exitFailed, err: err, try: command.CommandPath() + " --help"}
 }
 

@@ -61,7 +61,7 @@ func (s *serverReport) room() (int64, bool) {
 func askServer(ctx context.Context, c *redis.Client, url string) (*serverReport, error) {
 	text, err := c.Info(ctx).Result()
 	if err != nil {
-		return nil, failed("ACL SETUSER USER +info, for the user of this command", "INFO: %w", err)
+		return nil, fmt.Errorf("ask the server what it is: INFO: %w", err)
 	}
 	return readInfo(text, url), nil
 }
