@@ -219,6 +219,10 @@ func (w *rightsWorld) run(t *testing.T, c rightsCase, g aclGrant, use workload) 
 	use.work(ctx, rdb, note)
 	if !c.phase.Parked() { // there the server itself finds where it begins, if rekey may not
 		note(rdb.Do(ctx, "XREAD", "BLOCK", "1", "STREAMS", "thing:stream", "$").Err())
+		// Long enough to be tried again: in phases that poll, rekey looks first.
+		note(rdb.Do(ctx, "BLPOP", "thing:none", "0.05").Err())
+		note(rdb.Do(ctx, "XGROUP", "CREATE", "thing:quiet", "g", "$", "MKSTREAM").Err())
+		note(rdb.Do(ctx, "XREADGROUP", "GROUP", "g", "c", "BLOCK", "50", "STREAMS", "thing:quiet", ">").Err())
 	}
 	w.must(t, "CONFIG", "SET", "maxmemory", "1")
 	workFull(ctx, rdb, note)
