@@ -124,7 +124,7 @@ func (a *App) openServices() (*httpapi.API, error) {
 		return nil, err
 	}
 	if a.queries, err = querycache.New(querycache.Config{
-		Redis: a.redis, Epochs: a.c.Epochs, Logger: log,
+		Redis: a.redis, Timeout: ioTimeout, Epochs: a.c.Epochs, Logger: log,
 		LegacyFallbacks: func() uint64 { return fallbacks(stats(), "query_cache") },
 	}); err != nil {
 		return nil, err

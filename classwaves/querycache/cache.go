@@ -16,9 +16,13 @@ import (
 
 // Config says how a [Cache] works. Only Redis is needed.
 type Config struct {
-	// Redis is the client. A cluster or ring client is refused. Its timeouts bound how long a Get
-	// waits for a server that hangs before the loader answers.
+	// Redis is the client. A cluster or ring client is refused.
 	Redis redis.UniversalClient
+	// Timeout is how long a Get waits for an answer of a server that hangs before the loader answers. Once one
+	// has waited in vain, those that follow wait a quarter of it, until Redis answers again. It wants a client
+	// with ContextTimeoutEnabled. Default: none; the client's own timeouts hold, which are several for a new
+	// connection.
+	Timeout time.Duration
 	// Epochs turns tag epochs on: invalidation by counters. Off: by SCAN over names.
 	Epochs bool
 	// LoadTimeout ends a loader's context, which does not end with the request that began it, as
@@ -68,8 +72,8 @@ func New(cfg Config) (*Cache, error) {
 	case *redis.ClusterClient, *redis.Ring:
 		return nil, errors.New("query cache: a cluster cannot be used: an entry, its tags' counters and its lock are in different slots")
 	}
-	if cfg.LoadTimeout < 0 || cfg.MaxValue < 0 {
-		return nil, errors.New("query cache: Config.LoadTimeout and Config.MaxValue must not be negative")
+	if cfg.LoadTimeout < 0 || cfg.MaxValue < 0 || cfg.Timeout < 0 {
+		return nil, errors.New("query cache: Config.LoadTimeout, Config.Timeout and Config.MaxValue must not be negative")
 	}
 	if cfg.LoadTimeout == 0 {
 		cfg.LoadTimeout = 30 * time.Second
@@ -119,6 +123,21 @@ func (c *Cache) begin() bool {
 	}
 	c.work.Add(1)
 	return true
+}
+
+// outageShare is how much shorter a look is while Redis is out: everybody waits for it in vain.
+const outageShare = 4
+
+// within bounds one look of a Get. Its outcome is seen with the context that it was given: that it took too
+// long says something about Redis.
+func (c *Cache) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	switch {
+	case c.cfg.Timeout == 0:
+		return ctx, func() {}
+	case c.outage.down.Load():
+		return context.WithTimeout(ctx, c.cfg.Timeout/outageShare)
+	}
+	return context.WithTimeout(ctx, c.cfg.Timeout)
 }
 
 // lifetime is how long a result of the type that is stored now is good for.

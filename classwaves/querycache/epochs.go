@@ -66,16 +66,18 @@ func (v versions) String() string {
 // overwritten, which invalidates its tag: nothing could be filled under it anyway.
 func (c *Cache) start(ctx context.Context, counters []string, now versions) (versions, error) {
 	var values *redis.SliceCmd
-	_, err := c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+	within, cancel := c.within(ctx)
+	defer cancel()
+	_, err := c.rdb.TxPipelined(within, func(p redis.Pipeliner) error {
 		for i, n := range now {
 			switch {
 			case n == absent:
-				p.SetNX(ctx, counters[i], randomStart(), 0)
+				p.SetNX(within, counters[i], randomStart(), 0)
 			case n < firstVersion:
-				p.Set(ctx, counters[i], randomStart(), 0)
+				p.Set(within, counters[i], randomStart(), 0)
 			}
 		}
-		values = p.MGet(ctx, counters...)
+		values = p.MGet(within, counters...)
 		return nil
 	})
 	if err := c.outage.see(ctx, "start the counters of tags", err); err != nil {

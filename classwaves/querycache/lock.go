@@ -61,10 +61,12 @@ func (l look) outdated() bool {
 func (c *Cache) tryLock(ctx context.Context, q *query, me holder) (look, error) {
 	var got *redis.StringCmd
 	var found *redis.SliceCmd
-	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.SetNX(ctx, q.lock, string(me), c.lockTTL)
-		got = p.Get(ctx, q.lock)
-		found = p.MGet(ctx, q.reads...)
+	within, cancel := c.within(ctx)
+	defer cancel()
+	_, err := c.rdb.Pipelined(within, func(p redis.Pipeliner) error {
+		p.SetNX(within, q.lock, string(me), c.lockTTL)
+		got = p.Get(within, q.lock)
+		found = p.MGet(within, q.reads...)
 		return nil
 	})
 	if errors.Is(err, redis.Nil) { // the lock ended between the first two: that is no failure

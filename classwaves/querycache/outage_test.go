@@ -16,6 +16,30 @@ import (
 	"github.com/classwaves/rekey/internal/redistest"
 )
 
+// TestHangingRedisDoesNotHangGets: with a client that would wait for ever, a Get waits no longer than its Timeout,
+// and after the outage the cache is used again.
+func TestHangingRedisDoesNotHangGets(t *testing.T) {
+	bothWays(t, func(t *testing.T, epochs func(*Config)) {
+		s := redistest.Start(t)
+		c := newCache(t, s.Client(func(o *redis.Options) {
+			o.ContextTimeoutEnabled, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = true, -1, -1, -1
+		}), epochs, func(cfg *Config) { cfg.Timeout = 20 * time.Millisecond })
+		e, src := Entry{Type: SessionDetail, Key: "1", Tags: []string{"a"}}, newSource(`"x"`)
+		usesTheCache := func() bool {
+			mustGet(t, c, e, src.load, `"x"`)
+			_, found, err := c.Lookup(t.Context(), e)
+			return found && err == nil
+		}
+		redistest.WaitFor(t, time.Minute, usesTheCache)
+		s.Pause()
+		for range 3 {
+			mustGet(t, c, e, src.load, `"x"`)
+		}
+		s.Continue() // only now: had a Get waited for the server, the test would not have come here
+		redistest.WaitFor(t, time.Minute, usesTheCache)
+	})
+}
+
 // logged is a log that a test reads.
 type logged struct {
 	mu  sync.Mutex

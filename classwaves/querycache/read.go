@@ -27,7 +27,9 @@ type reading struct {
 // read looks at an entry and its tags' counters with one command. A value that check refuses counts
 // as damaged; a nil check takes any.
 func (c *Cache) read(ctx context.Context, q *query, check func([]byte) bool) (reading, error) {
-	replies, err := c.rdb.MGet(ctx, q.reads...).Result()
+	within, cancel := c.within(ctx)
+	defer cancel()
+	replies, err := c.rdb.MGet(within, q.reads...).Result()
 	if err := c.outage.see(ctx, "read a cached result", err); err != nil {
 		return reading{}, err
 	}
