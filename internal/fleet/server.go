@@ -106,7 +106,12 @@ func Client(o redis.UniversalOptions, db int) *redis.Client {
 	o.DisableIdentity = true
 	first := o.OnConnect
 	o.OnConnect = func(ctx context.Context, cn *redis.Conn) error {
-		_ = cn.ClientSetName(ctx, ClientName).Err() // a user without +client|setname does without
+		err := cn.ClientSetName(ctx, ClientName).Err()
+		// A user without +client|setname does without. After any other error the reply is still to come, and would be
+		// taken for that to the next command.
+		if refused := redis.Error(nil); err != nil && !errors.As(err, &refused) {
+			return err
+		}
 		if first == nil {
 			return nil
 		}

@@ -50,9 +50,13 @@ func newLink(base *redis.Client, database int, admit func(context.Context, *redi
 			}
 		}
 		// What a sweep reads does not count as used, or cleanup would be fooled by verify. Servers before 7.2 do not have
-		// it, and a user may lack the right: then idle times are those of the sweeps, which cleanup says.
-		_ = conn.Do(ctx, "CLIENT", "NO-TOUCH", "ON").Err()
-		return nil
+		// it, and a user may lack the right: then idle times are those of the sweeps, which cleanup says. After any other
+		// error the answer is still to come, and would be taken for that to the next command.
+		err := conn.Do(ctx, "CLIENT", "NO-TOUCH", "ON").Err()
+		if refused := redis.Error(nil); errors.As(err, &refused) {
+			return nil
+		}
+		return err
 	}
 	return &link{database: database, client: redis.NewClient(&o)}
 }
