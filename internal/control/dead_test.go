@@ -26,7 +26,7 @@ func TestPastADeadInstance(t *testing.T) {
 	dead := w.join("dead")
 	conn := dead.connect()
 	w.run(phase.Guard, "sessions")
-	dead.kill()
+	dead.dies()
 	record := w.instance("dead")
 
 	var burial time.Time
@@ -64,7 +64,7 @@ func TestPastADeadInstanceWithoutInfo(t *testing.T) {
 	w := worldOn(t, redistest.Start(t), testPlan)
 	w.do("ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-info")
 	w.join("a")
-	dead := w.join("dead", record(shortLease))
+	dead := w.join("dead")
 	conn := w.server.Client(asUser("app", "pw"), func(o *redis.Options) { o.MaxRetries = -1 }).Conn()
 	defer func() { _ = conn.Close() }() // nothing is buffered
 	id, err := conn.ClientID(t.Context()).Result()
@@ -78,7 +78,7 @@ func TestPastADeadInstanceWithoutInfo(t *testing.T) {
 	if r := w.audit(control.AuditOptions{}); !r.Clean || r.Fleet != 1 {
 		t.Errorf("got %+v, want one connection of the fleet", r)
 	}
-	dead.kill()
+	dead.dies()
 	w.run(phase.Guard, "sessions")
 	if err := conn.Ping(t.Context()).Err(); err == nil {
 		t.Error("the connection of the dead instance is open")
@@ -108,7 +108,7 @@ func (w *world) log() []control.Entry {
 // A record is removed only as it was when its lease had run out: one that was renewed meanwhile stays.
 func TestOneThatCameBackIsNotBuried(t *testing.T) {
 	w := newWorld(t, testPlan)
-	back := w.join("back", record(shortLease))
+	back := w.join("back")
 	conn := back.connect()
 	id := back.id
 	back.pauses()
@@ -165,9 +165,9 @@ func TestForget(t *testing.T) {
 func TestWithoutTheRightToKill(t *testing.T) {
 	w := worldOn(t, redistest.Start(t), testPlan)
 	w.join("a")
-	dead := w.join("dead", record(shortLease))
+	dead := w.join("dead")
 	dead.connect()
-	dead.kill()
+	dead.dies()
 	if err := w.client.Do(t.Context(), "ACL", "SETUSER", "weak", "on", ">pw", "~*", "&*", "+@all", "-client|kill").Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -194,11 +194,11 @@ func TestConnectionsOfAnotherRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead := w.join("dead", record(shortLease))
+	dead := w.join("dead")
 	if err := w.client.SAdd(t.Context(), w.store.Keys().Conns(dead.id), "anotherrun:"+itoa(id)).Err(); err != nil {
 		t.Fatal(err)
 	}
-	dead.kill()
+	dead.dies()
 	o := w.options()
 	w.runWith(o, phase.Guard, "sessions")
 	if err := bystander.Ping(t.Context()).Err(); err != nil {

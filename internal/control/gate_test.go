@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/classwaves/rekey/internal/control"
+	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/internal/sweep"
 	"github.com/classwaves/rekey/phase"
 )
@@ -56,6 +57,7 @@ func TestASweepThatBeganTooEarly(t *testing.T) {
 	}
 	w.do("SET", "cw:test:session:1", "of b, which was not in guard yet")
 	slow.hears()
+	redistest.WaitFor(t, within, func() bool { return w.instance("b").Rules["sessions"].Phase == phase.Guard })
 	err := c.Run(t.Context(), []string{"sessions"}, phase.Dual)
 	mustBlock(t, blocked(t, err), control.Unproven, "1 target keys exist", "rekey purge sessions")
 	if got := w.phase("sessions"); got != phase.Guard {

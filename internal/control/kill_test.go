@@ -47,9 +47,9 @@ func TestKilledWhileBurying(t *testing.T) {
 	points := make(map[string]int)
 	for n := 0; ; n++ {
 		w.join("a")
-		dead := w.join("dead", record(shortLease))
+		dead := w.join("dead")
 		conn := dead.connect()
-		dead.kill()
+		dead.dies()
 		done := w.killedAfter(n, points, phase.Prefixed, "sessions")
 		w.goTo(phase.Prefixed)
 		if err := conn.Ping(t.Context()).Err(); err == nil {

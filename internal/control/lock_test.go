@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/classwaves/rekey/internal/control"
 	"github.com/classwaves/rekey/internal/fleet"
@@ -161,7 +162,7 @@ func TestTheTermRunsOut(t *testing.T) {
 	w := newWorld(t, testPlan)
 	w.join("a")
 	o := w.asOwner("anna", false)
-	o.Term = testLease
+	o.Term = 500 * time.Millisecond
 	o.Before(func(write string) error {
 		if write == "renew" {
 			return errors.New("it hangs")

@@ -23,8 +23,11 @@ import (
 func TestMain(m *testing.M) { redistest.Main(m) }
 
 const (
-	testLease = 500 * time.Millisecond
-	testRenew = 10 * time.Millisecond
+	// testLease is longer than a busy machine lets an instance wait for its turn.
+	testLease = 20 * time.Second
+	// shortLease is for those whose end a test waits for.
+	shortLease = 200 * time.Millisecond
+	testRenew  = 10 * time.Millisecond
 	// within is how long anything may take in a test before it counts as hanging.
 	within = 30 * time.Second
 )
@@ -248,9 +251,6 @@ type sim struct {
 // simOption changes a simulated instance before it joins.
 type simOption func(*sim)
 
-// shortLease is for instances whose end a test waits for.
-func shortLease(i *fleet.Instance) { i.Lease = (20 * testRenew).Microseconds() }
-
 func record(change func(*fleet.Instance)) simOption { return func(s *sim) { change(&s.self) } }
 
 // join starts an instance and waits until it has reported.
@@ -355,11 +355,25 @@ func (s *sim) deafen() { s.mu.Lock(); s.deaf = true; s.mu.Unlock() }
 // hears lets a deaf instance follow again.
 func (s *sim) hears() { s.mu.Lock(); s.deaf = false; s.mu.Unlock() }
 
-// pauses stops renewing, as a process that is stopped does; continues goes on.
-func (s *sim) pauses() { s.mu.Lock(); s.stopped = true; s.mu.Unlock() }
+// pauses stops renewing, as a process that is stopped does, and its lease runs out soon; continues goes on.
+func (s *sim) pauses() {
+	s.leases(shortLease)
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+}
+
 func (s *sim) continues() {
 	s.mu.Lock()
 	s.stopped = false
+	s.mu.Unlock()
+	s.leases(testLease)
+}
+
+// leases renews with another lease.
+func (s *sim) leases(d time.Duration) {
+	s.mu.Lock()
+	s.self.Lease = d.Microseconds()
 	s.mu.Unlock()
 	s.renew(context.Background())
 }
@@ -367,16 +381,25 @@ func (s *sim) continues() {
 // says what is still under way.
 func (s *sim) says(rule, behind string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	state := s.self.Rules[rule]
 	state.Behind = behind
 	s.self.Rules[rule] = state
+	s.mu.Unlock()
+	s.renew(context.Background())
 }
 
 // kill ends it without a word.
 func (s *sim) kill() {
 	s.stop()
 	<-s.done
+	s.w.leaves(s.id)
+}
+
+// dies is kill, and its lease runs out soon.
+func (s *sim) dies() {
+	s.stop()
+	<-s.done
+	s.leases(shortLease)
 	s.w.leaves(s.id)
 }
 
