@@ -56,7 +56,7 @@ func TestFlagsOfBeforeAreNotObeyedLater(t *testing.T) {
 	env.set("CW_CACHE_PREFIX_ENABLED=0", "CW_CACHE_DUAL_WRITE=0", "CW_CACHE_GATED=0")
 	err := r.ReloadFlags(shortly(t))
 	close(goOn)
-	redistest.WaitFor(t, 5*time.Second, func() bool { return r.Phases()["sessions"] == phase.Dual })
+	redistest.WaitFor(t, fleetWithin, func() bool { return r.Phases()["sessions"] == phase.Dual })
 	if err == nil {
 		t.Fatal("the flags 00 were obeyed, and then those of before: the process is in dual")
 	}
@@ -78,7 +78,7 @@ func TestHeldBehindAnotherStep(t *testing.T) {
 	client := redistest.NewConn(t, conn)
 	client.Do("MULTI")
 	runSweep(t, server, p, sweep.Purge, phase.Guard)
-	redistest.WaitFor(t, 5*time.Second, func() bool { return r.Phases()["sessions"] == phase.Dual })
+	redistest.WaitFor(t, fleetWithin, func() bool { return r.Phases()["sessions"] == phase.Dual })
 	env.set("CW_CACHE_LEGACY_READ=0")
 	err = r.ReloadFlags(shortly(t))
 	client.Do("EXEC")
@@ -88,7 +88,7 @@ func TestHeldBehindAnotherStep(t *testing.T) {
 	entered := func() bool {
 		return server.Client().HExists(t.Context(), p.ControlPrefix()+"flags:sessions", "dual").Val()
 	}
-	redistest.WaitFor(t, 5*time.Second, entered)
+	redistest.WaitFor(t, fleetWithin, entered)
 	runSweep(t, server, p, sweep.Backfill, phase.Dual)
 	reached(t, r, map[string]phase.Phase{"sessions": phase.Settled})
 }

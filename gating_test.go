@@ -229,7 +229,7 @@ func TestGatedFlagsWhenTheLookFails(t *testing.T) {
 			}
 			must(t, bare.Rename(t.Context(), "aside", verdict).Err())
 			reached(t, r, map[string]phase.Phase{g.rule: g.goal})
-			redistest.WaitFor(t, 5*time.Second, func() bool {
+			redistest.WaitFor(t, fleetWithin, func() bool {
 				return g.goal.Parked() || bare.HExists(t.Context(), entered, g.goal.String()).Val()
 			})
 		})

@@ -16,7 +16,8 @@ import (
 	"github.com/classwaves/rekey/plan"
 )
 
-const quickly = 20 * time.Millisecond
+// quickly is how often observers tell, and how long they wait for an answer.
+const quickly = 500 * time.Millisecond
 
 // observedPlan is a plan whose observers tell often.
 func observedPlan(t *testing.T, server *redistest.Server) *plan.Plan {

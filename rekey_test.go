@@ -94,7 +94,7 @@ func TestWalk(t *testing.T) {
 
 func reached(t *testing.T, r *rekey.Rekey, want map[string]phase.Phase) {
 	t.Helper()
-	redistest.WaitFor(t, 5*time.Second, func() bool {
+	redistest.WaitFor(t, fleetWithin, func() bool {
 		now := r.Phases()
 		for rule, p := range want {
 			if now[rule] != p {
@@ -103,7 +103,7 @@ func reached(t *testing.T, r *rekey.Rekey, want map[string]phase.Phase) {
 		}
 		return true
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), fleetWithin)
 	defer cancel()
 	must(t, r.WaitReached(ctx))
 }
@@ -147,10 +147,10 @@ func TestBlockingFollows(t *testing.T) {
 		done <- result{v, err}
 	}()
 	bare := server.Client()
-	redistest.WaitFor(t, 5*time.Second, func() bool { return blocked(t, bare) == 1 })
+	redistest.WaitFor(t, fleetWithin, func() bool { return blocked(t, bare) == 1 })
 	source.Set(map[string]phase.Phase{"sessions": phase.Prefixed})
 	reached(t, r, map[string]phase.Phase{"sessions": phase.Prefixed})
-	redistest.WaitFor(t, 5*time.Second, func() bool { return blocked(t, bare) == 1 })
+	redistest.WaitFor(t, fleetWithin, func() bool { return blocked(t, bare) == 1 })
 	must(t, bare.RPush(t.Context(), "cw:test:secure_session:q", "v").Err())
 	got := <-done
 	if got.err != nil || len(got.values) != 2 || got.values[0] != "secure_session:q" || got.values[1] != "v" {
