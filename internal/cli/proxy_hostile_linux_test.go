@@ -132,7 +132,7 @@ func TestProxyHostile(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startProxyOf(t, buildProgram(t), "-f", planFile(t, fmt.Sprintf(walkPlan, server.URL())), "--phases", "dual",
-		"--max-memory", strconv.Itoa(buffers<<20), "--unfinished", "500ms", "--slow", "500ms", "--admin", "127.0.0.1:0")
+		"--max-memory", strconv.Itoa(buffers<<20), "--unfinished", "2s", "--slow", "2s", "--admin", "127.0.0.1:0")
 	beside := startWorker(t, p.addr)
 	beside.another(t)
 	admin := regexp.MustCompile(`"admin","address":"([^"]+)"`).FindStringSubmatch(p.said())

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	readyWithin = 20 * time.Second // from start to the first answer, on a busy machine
-	stopWithin  = 5 * time.Second  // from SIGTERM to SIGKILL
-	portTries   = 10               // free ports that another process may snatch
+	readyWithin = time.Minute     // from start to the first answer, on a busy machine
+	stopWithin  = 5 * time.Second // from SIGTERM to SIGKILL
+	portTries   = 10              // free ports that another process may snatch
 )
 
 // process is one server with a directory and a port that it keeps over restarts.

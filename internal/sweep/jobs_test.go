@@ -253,7 +253,7 @@ func TestWhatIsGoneWasNotUsed(t *testing.T) {
 	o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Cleanup, Phase: phase.Sealed, Execute: true, MinIdle: time.Second, Page: 100}
 	o.OnProgress = func(sweep.Progress) { gone() } // pages behind this one have come from SCAN
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		idle, err := client.ObjectIdleTime(t.Context(), "thing:0").Result()
+		idle, err := client.ObjectIdleTime(t.Context(), "thing:1999").Result() // the last one that was written
 		if err != nil {
 			t.Fatal(err)
 		}
