@@ -241,7 +241,7 @@ func TestProxyCheck(t *testing.T) {
 		{"--phases legacy --listen 127.0.0.1:0 --admin 127.0.0.1:99999", exitFailed, "Try: --admin with another address"},
 		{"--phases legacy --redis rediss://127.0.0.1:1 -f " + secure, exitUsage, "read the certificate authority"},
 		{"--check --redis redis://127.0.0.1:1", exitFailed, "connection refused"},
-		{"--listen 127.0.0.1:1 --redis redis://127.0.0.1:1", exitFailed, ""},
+		{"--listen 127.0.0.1:0 --redis redis://127.0.0.1:1", exitFailed, "connection refused"},
 	} {
 		run := runCLI(t, nil, append([]string{"proxy", "-f", file}, strings.Fields(c.args)...)...)
 		if out := run.stdout + run.stderr; run.code != c.code || !strings.Contains(out, c.want) || run.code != exitDone && !strings.Contains(out, "Try: ") {
