@@ -210,6 +210,15 @@ func TestDrain(t *testing.T) { both(t, testDrain) }
 func testDrain(t *testing.T) {
 	server := redistest.Shared(t)
 	r := start(t, server, proxy.Limits{})
+	polls, native, unruled, replicas := r.client(), r.client(), r.client(), r.client()
+	polls.Send("BLPOP", "mi:none", "0")
+	native.Send("BLPOP", "mo:none", "0")
+	unruled.Send("BLPOP", "other:none", "0")
+	replicas.Send("WAIT", "1", "0")
+	waitFor(t, func() bool {
+		// Each BLPOP counts, and nothing else is sent yet.
+		return r.metric("rekey_proxy_commands_total", "replay") == 3 && strings.Contains(clientList(server), "cmd=wait")
+	})
 	var work sync.WaitGroup
 	answered, sent := make([]int, 3), make([]int, 3)
 	for i := range answered {
@@ -236,20 +245,12 @@ func testDrain(t *testing.T) {
 		})
 		<-began
 	}
-	polls, native, unruled, replicas := r.client(), r.client(), r.client(), r.client()
-	polls.Send("BLPOP", "mi:none", "0")
-	native.Send("BLPOP", "mo:none", "0")
-	unruled.Send("BLPOP", "other:none", "0")
-	replicas.Send("WAIT", "1", "0")
-	waitFor(t, func() bool {
-		clients := clientList(server)
-		return strings.Contains(clients, "cmd=blpop") && strings.Contains(clients, "cmd=wait")
-	})
+	bare := server.Conn()
+	waitFor(t, func() bool { return bare.Do("EXISTS", "mi:drain:0", "mi:drain:1", "mi:drain:2").Int == 3 })
 	if err := r.end(20 * time.Second); err != nil {
 		t.Error(err)
 	}
 	work.Wait()
-	bare := server.Conn()
 	for i, n := range answered {
 		got := bare.Do("GET", fmt.Sprintf("mi:drain:%d", i))
 		if fmt.Sprint(n) != string(got.Str) || n == 0 {
