@@ -222,7 +222,7 @@ func TestLimitsOfMessages(t *testing.T) {
 
 // A client that is there and never says a word stays; one that does not answer a ping goes.
 func TestPing(t *testing.T) {
-	p := start(t, redistest.Shared(t).Client(), nil, func(c *Config) { c.Ping = 20 * time.Millisecond }).ready(t)
+	p := start(t, redistest.Shared(t).Client(), nil, func(c *Config) { c.Ping = time.Second }).ready(t)
 	alive := p.join(t, "one")
 	ctx, cancel := context.WithCancel(t.Context())
 	var pinged sync.WaitGroup
@@ -243,7 +243,7 @@ func TestPing(t *testing.T) {
 
 // A login that has ended ends its connection; one of which nothing is known goes on.
 func TestALoginEndsWhileItListens(t *testing.T) {
-	p := start(t, redistest.Shared(t).Client(), nil, func(c *Config) { c.Ping = 20 * time.Millisecond }).ready(t)
+	p := start(t, redistest.Shared(t).Client(), nil, func(c *Config) { c.Ping = time.Second }).ready(t)
 	var asked atomic.Int64
 	var answer atomic.Pointer[error]
 	may := func(context.Context) error {
