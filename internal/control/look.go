@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/classwaves/rekey/internal/fleet"
@@ -45,6 +46,33 @@ func (c *Controller) notBehind(s *snapshot) error {
 		}
 	}
 	return nil
+}
+
+// pace is how long what is waited for may go unseen. What instances say at once, because a change has woken them, is looked for
+// at once; what they say later they say when they renew. So a wait takes a quarter longer at most, and no more than half a
+// renewal, and a large fleet's records are not read again and again for nothing.
+func (c *Controller) pace(waited time.Duration) time.Duration {
+	return min(max(c.Poll, waited/4), max(c.Poll, c.plan.Fleet.Renew/2))
+}
+
+// rest waits until the records are to be read again: for the pace, or until an instance has come or gone. It gives how old a
+// snapshot may be then: rules that wait at once share one.
+func (c *Controller) rest(ctx context.Context, s *snapshot, pace time.Duration) (notBefore time.Time, err error) {
+	known := s.ids()
+	slices.Sort(known)
+	for until := time.Now().Add(pace); ; {
+		left := time.Until(until)
+		if err := pause(ctx, min(left, c.Poll)); err != nil {
+			return time.Time{}, err
+		}
+		if left <= c.Poll {
+			return time.Now().Add(-pace / 2), nil
+		}
+		ids, err := c.client.HKeys(ctx, c.store.Keys().Fleet()).Result()
+		if slices.Sort(ids); err != nil || !slices.Equal(ids, known) {
+			return time.Now(), nil // the look that follows meets the error again
+		}
+	}
 }
 
 // pause waits for a while, or until the context is done.

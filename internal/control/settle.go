@@ -25,9 +25,10 @@ func (c *Controller) settle(ctx context.Context, rule int, how settling) (*snaps
 	if err := c.condemn(ctx, nil); err != nil { // what a sweep has left that broke
 		return nil, err
 	}
-	until := time.Now().Add(c.Patience)
+	began := time.Now()
+	until := began.Add(c.Patience)
 	told := ""
-	for notBefore := time.Now(); ; notBefore = time.Now().Add(-c.Poll / 2) {
+	for notBefore := began; ; {
 		s, err := c.look(ctx, notBefore)
 		if err != nil {
 			return nil, err
@@ -52,14 +53,13 @@ func (c *Controller) settle(ctx context.Context, rule int, how settling) (*snaps
 			if err := c.found(ctx, rule); err != nil {
 				return nil, err
 			}
+			notBefore = time.Now() // what was known before is of no use
 			continue
 		}
 		if some, err := c.bury(ctx, s); err != nil {
 			return nil, err
 		} else if some {
-			if _, err := c.look(ctx, time.Now()); err != nil { // what was known before is of no use
-				return nil, err
-			}
+			notBefore = time.Now() // as above
 			continue
 		}
 		if text := texts(all); text != told {
@@ -69,7 +69,7 @@ func (c *Controller) settle(ctx context.Context, rule int, how settling) (*snaps
 		if !time.Now().Before(until) {
 			return nil, blockedError(all)
 		}
-		if err := pause(ctx, c.Poll); err != nil {
+		if notBefore, err = c.rest(ctx, s, min(c.pace(time.Since(began)), time.Until(until))); err != nil {
 			return nil, err
 		}
 	}

@@ -121,3 +121,25 @@ func TestTheSoakTime(t *testing.T) {
 		})
 	}
 }
+
+// A soak lasts, and nothing new is said every few milliseconds: the records of all instances are not read each time that it is
+// looked whether one has come or gone.
+func TestASoakReadsTheRecordsSeldom(t *testing.T) {
+	const soak = time.Second
+	w := newWorld(t, testPlan)
+	w.fill(5)
+	w.join("a")
+	w.run(phase.Dual, "sessions")
+	o := w.options()
+	o.Soak = soak
+	looks := 0
+	o.Progress = func(e control.Event) {
+		if e.Kind == control.Soaking {
+			looks++
+		}
+	}
+	w.runWith(o, phase.Settled, "sessions")
+	if often := int(soak / o.Poll); looks == 0 || looks > often/4 {
+		t.Errorf("the records were read %d times where they could have been %d times", looks, often)
+	}
+}

@@ -156,7 +156,7 @@ func (w *walker) soak(ctx context.Context, s *snapshot, target fleet.Target) (bo
 		w.soaking = time.Now()
 	}
 	key := w.store.Keys().Sweep(quietKind, w.goal.Rule)
-	for {
+	for began := time.Now(); ; {
 		holds, why := w.gate.quiet(s, w.rule, target)
 		if holds {
 			w.tell(Event{Kind: Proven, Rule: w.goal.Rule, From: target.Phase, Gate: phase.Quiet.String()})
@@ -172,11 +172,15 @@ func (w *walker) soak(ctx context.Context, s *snapshot, target fleet.Target) (bo
 			}
 		}
 		w.tell(Event{Kind: Soaking, Rule: w.goal.Rule, From: target.Phase, Text: why})
-		if err := pause(ctx, w.Poll); err != nil {
+		pace := w.pace(time.Since(began))
+		if left := time.Duration(r.At-s.now)*time.Microsecond + w.gate.soak; left > 0 {
+			pace = min(pace, max(left, w.Poll))
+		}
+		notBefore, err := w.rest(ctx, s, pace)
+		if err != nil {
 			return false, err
 		}
-		var err error
-		if s, err = w.look(ctx, time.Now().Add(-w.Poll/2)); err != nil {
+		if s, err = w.look(ctx, notBefore); err != nil {
 			return false, err
 		}
 		now := s.targets[w.goal.Rule]
