@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,6 +50,12 @@ func TestAFallbackBeginsTheSoakAnew(t *testing.T) {
 	w.run(phase.Dual, "sessions")
 	o := w.options()
 	o.Soak = time.Hour
+	var looks atomic.Int64
+	o.Progress = func(e control.Event) {
+		if e.Kind == control.Soaking {
+			looks.Add(1)
+		}
+	}
 	c := w.open(o)
 	ctx, interrupt := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -64,6 +71,12 @@ func TestAFallbackBeginsTheSoakAnew(t *testing.T) {
 		{"b counts from 0 again", func() { b.counts("sessions", 0) }},
 		{"b is gone", b.goes},
 		{"one comes and falls back", func() { w.join("c").counts("sessions", 1) }},
+		{"one that came since is gone", func() {
+			e := w.join("e")
+			before := looks.Load()
+			redistest.WaitFor(t, within, func() bool { return looks.Load() >= before+2 }) // it was seen
+			e.goes()
+		}},
 	} {
 		happens.do()
 		anew := func() bool { return w.soaked("sessions") > began }

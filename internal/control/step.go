@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -153,22 +154,32 @@ func sweepError(err error) error {
 // soak waits until nobody has read a legacy key for the time that is asked for.
 func (w *walker) soak(ctx context.Context, s *snapshot, target fleet.Target) (bool, error) {
 	if w.soaking.IsZero() {
-		w.soaking = time.Now()
+		w.soaking, w.came = time.Now(), make(map[string]uint64)
 	}
 	key := w.store.Keys().Sweep(quietKind, w.goal.Rule)
 	for began := time.Now(); ; {
 		holds, why := w.gate.quiet(s, w.rule, target)
-		if holds {
+		r, begun := readRecord[quietRecord](s, key)
+		before := maps.Clone(w.came)
+		maps.Copy(before, r.Fallbacks)
+		noise, try := s.noise(w.goal.Rule, before)
+		if holds && noise == "" {
 			w.tell(Event{Kind: Proven, Rule: w.goal.Rule, From: target.Phase, Gate: phase.Quiet.String()})
 			return true, nil
 		}
-		r, begun := readRecord[quietRecord](s, key)
-		if noise, try := s.noise(w.goal.Rule, r.Fallbacks); !begun || r.Epoch != target.Epoch || r.Mark != target.Mark || noise != "" {
+		if !begun || r.Epoch != target.Epoch || r.Mark != target.Mark || noise != "" {
 			if begun && noise != "" && time.Since(w.soaking) > 2*w.gate.soak+max(w.Patience, 0) {
 				return false, blockedError{gateBlocker(phase.Quiet.String(), true, "the soak does not come to its end: "+noise+"; "+try)}
 			}
 			if err := w.put(ctx, "soak", key, quietRecord{Epoch: target.Epoch, Mark: target.Mark, Fallbacks: s.fallbacks(w.goal.Rule)}); err != nil {
 				return false, err
+			}
+			clear(w.came)
+		} else {
+			for id, n := range s.fallbacks(w.goal.Rule) {
+				if _, known := before[id]; !known {
+					w.came[id] = n
+				}
 			}
 		}
 		w.tell(Event{Kind: Soaking, Rule: w.goal.Rule, From: target.Phase, Text: why})
