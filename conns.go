@@ -148,10 +148,10 @@ func (c *conns) all() map[*intercept.Conn]opener {
 	return out
 }
 
-// ids are the CLIENT IDs of the open connections, as far as the server has told them.
+// ids are the CLIENT IDs of the open connections to the server, as far as it has told them.
 func (c *conns) ids() (out []int64) {
 	for conn := range c.all() {
-		if id, _ := conn.Identity(); id != 0 {
+		if id, _ := conn.Identity(); id != 0 && !conn.Sentinel() {
 			out = append(out, id)
 		}
 	}

@@ -24,6 +24,8 @@ const (
 // Dialer returns a dialer whose connections follow the instance's phases. base opens the
 // connections under them; nil dials TCP or a unix socket.
 //
+// A client that finds its server by Sentinel dials the sentinels with it too; what it asks them passes.
+//
 // go-redis does not apply its TLSConfig to the connections of a custom dialer, so for TLS the base
 // is its own: r.Dialer(redis.NewDialer(opt)).
 func (r *Rekey) Dialer(base DialFunc) DialFunc {

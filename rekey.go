@@ -75,7 +75,10 @@ func Open(ctx context.Context, p *plan.Plan, opts ...Option) (*Rekey, error) {
 	names := p.Names()
 	r := &Rekey{
 		plan: p, log: o.logger, lookup: o.flags,
-		rules:  &intercept.Rules{Set: names, Databases: p.Databases, Evicts: p.Server.Evicts, Stats: intercept.NewStats(names.Len())},
+		rules: &intercept.Rules{
+			Set: names, Databases: p.Databases, Evicts: p.Server.Evicts, Sentinels: len(p.Server.Sentinel) > 0,
+			Stats: intercept.NewStats(names.Len()),
+		},
 		gated:  make([]ruleGate, names.Len()),
 		wanted: slices.Repeat([]phase.Phase{phase.Legacy}, names.Len()), recorded: make([]phase.Phase, names.Len()),
 		unseen:  make([]bool, names.Len()),

@@ -40,10 +40,11 @@ func (s *Session) learnedAll() {
 		s.joined()
 		return
 	}
-	if s.admission {
+	if s.admission && !s.sentinel {
 		s.admitting = true
 		return
 	}
+	s.admission = false
 	s.unstall()
 	s.joined()
 }

@@ -425,3 +425,10 @@ func (c *Conn) Identity() (id int64, login []byte) {
 	defer c.mu.Unlock()
 	return c.session.id, c.session.Login()
 }
+
+// Sentinel says that the connection leads to a sentinel, as far as that was asked.
+func (c *Conn) Sentinel() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session.sentinel
+}

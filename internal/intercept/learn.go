@@ -34,6 +34,7 @@ func (s *Session) learnAll() {
 	watching := s.watch != nil
 	s.question(func(reply []byte) {
 		s.server = serverOf(reply, s.rules.Evicts)
+		s.sentinel = isSentinel(reply)
 		if watching {
 			s.learnedAll()
 		}
@@ -68,7 +69,16 @@ func (s *Session) learnID() bool {
 		return false
 	}
 	s.stall()
-	s.askID(s.learnedAll)
+	if !s.rules.Sentinels {
+		s.askID(s.learnedAll)
+		return true
+	}
+	s.askID(func() {})
+	s.question(func(reply []byte) {
+		s.sentinel = isSentinel(reply)
+		s.learnedAll()
+	})
+	s.sendText("*2\r\n$4\r\nINFO\r\n$6\r\nserver\r\n")
 	return true
 }
 
@@ -126,6 +136,12 @@ func serverOf(info []byte, evicts *bool) (t rewrite.Server) {
 	return t
 }
 
+// isSentinel reads INFO. A sentinel has no keys, and its numbers of connections are not those of the server that has.
+func isSentinel(info []byte) bool {
+	text, _ := infoText(info)
+	return strings.Contains(text, "\r\nredis_mode:sentinel\r\n") || strings.Contains(text, "\r\nserver_mode:sentinel\r\n")
+}
+
 // infoText is the text of a bulk or verbatim string.
 func infoText(reply []byte) (string, bool) {
 	v, _, err := resp.Parse(reply)
@@ -157,8 +173,14 @@ const maxName = 128
 
 // ask asks the server for a command that the table does not know; the command waits.
 // Where all rules are at legacy nothing has to be known of one without a target name.
+//
+// SENTINEL is what a client asks a sentinel, which it dials like its server. It is about no keys, and a server that has
+// keys does not know it, so no change of phase waits for its reply: a sentinel may be gone for good.
 func (s *Session) ask(args [][]byte) bool {
 	switch {
+	case s.multi == nil && strings.EqualFold(string(args[0]), "sentinel"):
+		s.pass(resp.AppendCommand(nil, args...)).version = Never
+		return true
 	case !s.rules.hold(s.database()) || s.asWritten(args):
 		s.pass(resp.AppendCommand(nil, args...))
 		return true

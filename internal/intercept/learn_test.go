@@ -181,3 +181,22 @@ func TestSubcommandsThatTheServerDescribes(t *testing.T) {
 		}
 	}
 }
+
+// TestSentinelIsNotWaitedFor: what a client asks a sentinel passes in every phase, though the sentinel describes the
+// command as one with subcommands, and a sentinel that does not answer holds no change of phase up.
+func TestSentinelIsNotWaitedFor(t *testing.T) {
+	rules := testRules(t)
+	setPhases(rules, phase.Dual, phase.Dual)
+	server := &scripted{t: t, s: intercept.NewSession(rules, time.Now), info: "*1\r\n*6\r\n$8\r\nsentinel\r\n:-2\r\n*0\r\n:0\r\n:0\r\n:0\r\n"}
+	const question = "SENTINEL GET-MASTER-ADDR-BY-NAME group"
+	if server.client(question, "*0\r\n"); server.toClient != "*0\r\n" || !slices.Contains(server.sent, question) {
+		t.Errorf("got %q, sent %q", server.toClient, server.sent)
+	}
+	if err := server.s.Client([]byte("*2\r\n$8\r\nsentinel\r\n$7\r\nmasters\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	server.s.Output()
+	if got := server.s.Oldest(); got != intercept.Never {
+		t.Errorf("a change of phase waits for the sentinel: something of table %d is under way", got)
+	}
+}

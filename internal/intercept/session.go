@@ -32,12 +32,13 @@ type Session struct {
 	auth       []byte // the last AUTH or HELLO that the server accepted
 
 	// What is known of the server, by asking on this connection.
-	learned bool
-	askedID bool // for the CLIENT ID, since the last login
-	server  rewrite.Server
-	id      int64 // CLIENT ID, 0 while unknown
-	noMulti string
-	locked  []byte // the server's NOAUTH to the questions in front of the command at hand
+	learned  bool
+	askedID  bool // for the CLIENT ID, since the last login
+	server   rewrite.Server
+	id       int64 // CLIENT ID, 0 while unknown
+	noMulti  string
+	sentinel bool   // it is a sentinel
+	locked   []byte // the server's NOAUTH to the questions in front of the command at hand
 
 	admission bool // somebody must be asked before the first command
 	admitting bool // somebody is being asked

@@ -42,6 +42,8 @@ type Rules struct {
 	Databases []int
 	// Evicts is the plan's word on whether the server evicts; nil: ask the server.
 	Evicts *bool
+	// Sentinels says that connections may lead to sentinels, so that each asks whether it does.
+	Sentinels bool
 	// Learned are commands that the table of this build does not know.
 	Learned Learned
 	Stats   *Stats
