@@ -17,6 +17,8 @@ var (
 	// ErrNotFlags says that ReloadFlags was called on an instance whose phases are not chosen by
 	// flags.
 	ErrNotFlags = errors.New("rekey: phases are not chosen by flags")
+	// ErrNotFollowed says that a [Source] failed, or gave phases that cannot be; the error that it wraps says why.
+	ErrNotFollowed = errors.New("rekey: the source's phases are followed no longer; close the instance and open another one")
 )
 
 // PhaseError is a phase that a rule cannot be in, or a rule without a phase.

@@ -107,7 +107,7 @@ func (r *Rekey) record(ctx context.Context) error {
 	if slices.Equal(r.recorded, now) {
 		return nil
 	}
-	if err := r.WaitReached(ctx); err != nil {
+	if err := r.waitReached(ctx); err != nil {
 		return err
 	}
 	r.entered(ctx, now)

@@ -61,7 +61,7 @@ func (e fleetEngine) Follow(ctx context.Context, phases []phase.Phase) error {
 		})
 		defer timer.Stop()
 	}
-	return r.WaitReached(ctx)
+	return r.waitReached(ctx)
 }
 
 // Shut implements [fleet.Engine].

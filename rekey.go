@@ -48,8 +48,10 @@ type Rekey struct {
 	changing sync.Mutex // held by the one change of phases at a time
 	tables   sync.Mutex // held while the table is read to be replaced
 
-	mu     sync.Mutex
-	wanted []phase.Phase
+	mu         sync.Mutex
+	wanted     []phase.Phase
+	news       <-chan struct{} // closed when the source has told something that is not obeyed yet; nil without one
+	unfollowed error           // why the source is followed no longer
 }
 
 // ruleGate counts what flags asked of a rule before its gate was proven.
@@ -113,7 +115,7 @@ func (r *Rekey) start(ctx context.Context, o *options) error {
 		var named map[string]phase.Phase
 		if named, changed, err = o.source.Phases(ctx); err == nil {
 			first, err = r.check(named)
-			r.wanted = first
+			r.wanted, r.news = first, changed
 		}
 	default:
 		return ErrOptions // a nil source, or no lookup
@@ -179,10 +181,14 @@ func (r *Rekey) follow(source Source, changed <-chan struct{}) {
 		if err == nil {
 			err = r.changeTo(r.ctx, goal, goal)
 		}
-		if err != nil && r.ctx.Err() == nil {
-			r.log.Error("phases are followed no longer", "error", err)
+		if r.ctx.Err() != nil {
+			return
 		}
+		r.mu.Lock()
+		r.news, r.unfollowed = next, err
+		r.mu.Unlock()
 		if err != nil {
+			r.log.Error("phases are followed no longer", "error", err)
 			return
 		}
 		changed = next
@@ -212,7 +218,7 @@ func (r *Rekey) changeTo(ctx context.Context, goal, wanted []phase.Phase) error 
 		if slices.Equal(next, now.Phases) {
 			return nil
 		}
-		if err := r.WaitReached(ctx); err != nil {
+		if err := r.waitReached(ctx); err != nil {
 			return err
 		}
 		r.set(next)
@@ -309,11 +315,36 @@ const (
 	cutPause   = 250 * time.Millisecond
 )
 
-// WaitReached waits until no command that was sent under earlier phases is under way: its reply has
-// come, its MULTI or WATCH has ended. A connection that was closed with replies outstanding counts
-// until the server has answered that it is gone (CLIENT KILL). When ctx ends first it returns a
-// *[ReachError].
+// WaitReached waits until the instance has followed what its [Source] has told, and no command that was sent under earlier
+// phases is under way: its reply has come, its MULTI or WATCH has ended. A connection that was closed with replies
+// outstanding counts until the server has answered that it is gone (CLIENT KILL). When ctx ends first it returns a
+// *[ReachError], and [ErrNotFollowed] where the source is followed no longer.
 func (r *Rekey) WaitReached(ctx context.Context) error {
+	for {
+		r.mu.Lock()
+		news, unfollowed := r.news, r.unfollowed
+		r.mu.Unlock()
+		if unfollowed != nil {
+			return fmt.Errorf("%w: %w", ErrNotFollowed, unfollowed)
+		}
+		select {
+		case <-news:
+		default:
+			return r.waitReached(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			live, stray := r.conns.behind(r.rules.Table().Version)
+			return &ReachError{Conns: live, Closed: len(stray), Err: ctx.Err()}
+		case <-r.ctx.Done():
+			return ErrClosed
+		case <-time.After(reachPause):
+		}
+	}
+}
+
+// waitReached waits until nothing of earlier phases is under way.
+func (r *Rekey) waitReached(ctx context.Context) error {
 	version := r.rules.Table().Version
 	var cutErr error
 	for {

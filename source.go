@@ -30,8 +30,8 @@ func NewManual(phases map[string]phase.Phase) *Manual {
 	return &Manual{phases: maps.Clone(phases), changed: make(chan struct{})}
 }
 
-// Set changes the phases of the named rules and leaves the others. Instances follow at once, but
-// not before Set returns; [Rekey.WaitReached] tells when they have.
+// Set changes the phases of the named rules and leaves the others. It does not wait for the instances, which
+// follow at once; [Rekey.WaitReached] tells when one has.
 func (m *Manual) Set(phases map[string]phase.Phase) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
