@@ -27,7 +27,9 @@ const (
 // A client that finds its server by Sentinel dials the sentinels with it too; what it asks them passes.
 //
 // go-redis does not apply its TLSConfig to the connections of a custom dialer, so for TLS the base
-// is its own: r.Dialer(redis.NewDialer(opt)).
+// is its own: r.Dialer(redis.NewDialer(opt)). redigo would speak TLS over what the dialer gives, where rekey could read
+// no command: let the base do it, r.Dialer((&tls.Dialer{Config: config}).DialContext), with redis:// and without
+// DialUseTLS.
 func (r *Rekey) Dialer(base DialFunc) DialFunc {
 	if base == nil {
 		base = (&net.Dialer{Timeout: dialTimeout, KeepAlive: dialKeepAlive}).DialContext

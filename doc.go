@@ -10,8 +10,8 @@
 //	rdb := redis.NewClient(&redis.Options{Addr: addr, Dialer: r.Dialer(nil)})
 //
 // What the instance does with each rule's keys is the rule's phase. Phases come from exactly one
-// place: they are pinned ([WithPhases]), chosen by the environment ([WithFlags]), or given by a
-// [Source] ([WithSource]). A change takes effect between two commands of open connections;
+// place: they are pinned ([WithPhases]), chosen by the environment ([WithFlags]), given by a
+// [Source] ([WithSource]), or those of the fleet's records, which an operator moves ([WithFleet]). A change takes effect between two commands of open connections;
 // [Rekey.WaitReached] tells when no command of an earlier phase is under way any more.
 //
 // The meaning of each phase, and why the steps between them are safe, is in docs/protocol.md of

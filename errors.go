@@ -3,12 +3,15 @@ package rekey
 import (
 	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/phase"
 )
 
 // Errors of this package. Every error of rekey begins with "rekey:", also those that a client of
-// the application reads from a connection as the server's reply.
+// the application reads from a connection as the server's reply; such a one is a text and nothing that
+// [errors.Is] could know.
 var (
 	// ErrClosed says that the instance was closed.
 	ErrClosed = errors.New("rekey: closed")
@@ -19,7 +22,31 @@ var (
 	ErrNotFlags = errors.New("rekey: phases are not chosen by flags")
 	// ErrNotFollowed says that a [Source] failed, or gave phases that cannot be; the error that it wraps says why.
 	ErrNotFollowed = errors.New("rekey: the source's phases are followed no longer; close the instance and open another one")
+	// ErrNoServer says that the plan names no server, in which the fleet's records could be.
+	ErrNoServer = fleet.ErrNoServer
+	// ErrRestore says that the fleet's records are gone or turned back, so that nobody joins before an operator has
+	// set them.
+	ErrRestore = fleet.ErrRestore
+	// ErrLeaseLost says that a connection was cut because the fleet may have gone on without this instance, or without
+	// the connection; open it again. A command that is refused for it is answered with a text that begins like it.
+	ErrLeaseLost = fleet.ErrLeaseLost
+	// ErrHeldUp says that a connection was cut because it held a change of phase of the fleet up.
+	ErrHeldUp = errors.New("rekey: the phase of a rule changed, and a command of the phase before was not answered in time, so its connection was cut")
 )
+
+// RecordsError says why Open could not use the fleet's records: the server that the plan names is not there or lets nobody
+// in, its URL or its certificates cannot be used, the fleet has another plan than this process, or [ErrNoServer] or
+// [ErrRestore].
+type RecordsError struct {
+	Err error
+}
+
+func (e *RecordsError) Error() string {
+	return "rekey: the fleet's records: " + strings.TrimPrefix(e.Err.Error(), "rekey: ")
+}
+
+// Unwrap is what went wrong.
+func (e *RecordsError) Unwrap() error { return e.Err }
 
 // PhaseError is a phase that a rule cannot be in, or a rule without a phase.
 type PhaseError struct {

@@ -62,6 +62,9 @@ func (r *Rekey) ReloadFlags(ctx context.Context) error {
 // read before others must not be obeyed behind them. Whoever has them may wait for the application's
 // commands for as long as its context lasts, so the wait for him is one that a context ends.
 func (r *Rekey) lockFlags(ctx context.Context) error {
+	if r.ctx.Err() != nil { // of a select with two ways any may be taken
+		return ErrClosed
+	}
 	select {
 	case r.obeying <- struct{}{}:
 		return nil

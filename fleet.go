@@ -32,9 +32,6 @@ const (
 	cutAfter     = 15 * time.Second
 )
 
-// errHeldUp ends a connection that held a change of phase up.
-var errHeldUp = errors.New("rekey: the phase of a rule changed, and a command of the phase before was not answered in time, so its connection was cut")
-
 // fleetEngine steers an instance for its agent.
 type fleetEngine struct{ r *Rekey }
 
@@ -50,7 +47,7 @@ func (e fleetEngine) Follow(ctx context.Context, phases []phase.Phase) error {
 	version := r.rules.Table().Version
 	for after, end := range map[time.Duration]func(*intercept.Conn){
 		abandonAfter: func(c *intercept.Conn) { c.Abandon(version) },
-		cutAfter:     func(c *intercept.Conn) { c.Cut(errHeldUp) },
+		cutAfter:     func(c *intercept.Conn) { c.Cut(ErrHeldUp) },
 	} {
 		timer := time.AfterFunc(after, func() {
 			for conn := range r.conns.all() {
@@ -193,7 +190,7 @@ func (r *Rekey) joinFleet(ctx context.Context, c *FleetConfig) (first []phase.Ph
 		Plan: r.plan, Engine: fleetEngine{r}, Name: name, Version: c.Version, Logger: r.log,
 	})
 	if err != nil {
-		return nil, err
+		return nil, &RecordsError{err}
 	}
 	r.wanted = first
 	r.conns.gone = r.agent.Closed

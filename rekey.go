@@ -61,8 +61,9 @@ type ruleGate struct {
 }
 
 // Open makes an instance that follows the plan, with its phases from exactly one of [WithPhases],
-// [WithFlags], [WithSource] and [WithFleet]. The instance opens no connection by itself. Close it when the
-// clients that use its dialers are closed.
+// [WithFlags], [WithSource] and [WithFleet]. With flags and with a fleet it has connections of its own to the plan's
+// server, for the fleet's records; without them it opens none by itself. ctx is for Open alone: its end later does
+// not end the instance. Close it when the clients that use its dialers are closed.
 func Open(ctx context.Context, p *plan.Plan, opts ...Option) (*Rekey, error) {
 	var o options
 	for _, opt := range opts {
@@ -106,7 +107,7 @@ func (r *Rekey) start(ctx context.Context, o *options) error {
 		r.wanted = first
 	case o.flags != nil:
 		if r.evidence, err = fleet.OpenEvidence(r.plan); err != nil && !errors.Is(err, fleet.ErrNoServer) {
-			return err
+			return &RecordsError{err}
 		}
 		first, held, err = r.firstFlags(ctx)
 	case o.fleet != nil:

@@ -63,7 +63,7 @@ func (a *Agent) notBehind(ctx context.Context) (map[string]Target, error) {
 				continue
 			}
 			if !ok || s.Beyond(t) {
-				return nil, fmt.Errorf("rule %s: %w", rule, ErrRestore)
+				return nil, fmt.Errorf("%w (rule %s)", ErrRestore, rule)
 			}
 		}
 	}
@@ -122,7 +122,7 @@ func (a *Agent) alone(ctx context.Context) error {
 			return err
 		}
 		if a.Now().After(until) {
-			return fmt.Errorf("%d instances listen for changes and do not say which phases they are in: %w", listeners, ErrRestore)
+			return fmt.Errorf("%w (%d instances listen for changes and do not say which phases they are in)", ErrRestore, listeners)
 		}
 		if err := pause(ctx, heardPause); err != nil {
 			return err
@@ -151,7 +151,7 @@ func (a *Agent) neverMoved(ctx context.Context, rule int) error {
 			return err
 		}
 		if found {
-			return fmt.Errorf("rule %s has target names and no control record: %w", a.Plan.Rules[rule].Name, ErrRestore)
+			return fmt.Errorf("%w (rule %s has target names and no control record)", ErrRestore, a.Plan.Rules[rule].Name)
 		}
 	}
 	return nil

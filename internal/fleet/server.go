@@ -18,7 +18,7 @@ import (
 )
 
 // ErrNoServer says that a plan names no server.
-var ErrNoServer = errors.New("rekey: the plan names no server")
+var ErrNoServer = errors.New("rekey: the plan names no server; write server: {url: ...} in it")
 
 // Timeouts of the connections that are rekey's own.
 const (
@@ -33,7 +33,7 @@ func Options(s plan.Server) (redis.UniversalOptions, error) {
 	}
 	single, err := redis.ParseURL(string(s.URL))
 	if err != nil { // its text may hold the URL
-		return redis.UniversalOptions{}, fmt.Errorf("rekey: the server's URL %s has a parameter that is not known", s.URL)
+		return redis.UniversalOptions{}, fmt.Errorf("rekey: the server's URL %s has a parameter that is not known; write only those of go-redis's ParseURL", s.URL)
 	}
 	o := redis.UniversalOptions{
 		Addrs: []string{single.Addr}, Username: single.Username, Password: single.Password, DB: single.DB,
