@@ -186,9 +186,6 @@ func (a *App) openServices() (*httpapi.API, error) {
 // URL is where the server is.
 func (a *App) URL() string { return "http://" + a.listener.Addr().String() }
 
-// Migration is the server's instance of rekey, for what a process says about itself.
-func (a *App) Migration() *rekey.Rekey { return a.migration }
-
 // Reload reads the flags again, if the phases come from flags.
 func (a *App) Reload(ctx context.Context) error {
 	if err := a.migration.ReloadFlags(ctx); err != nil && !errors.Is(err, rekey.ErrNotFlags) {

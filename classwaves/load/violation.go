@@ -27,14 +27,6 @@ const (
 	Unavailable    Kind = "unavailable"
 )
 
-// Kinds are all kinds of violations.
-func Kinds() []Kind {
-	return []Kind{
-		LostSession, RevivedSession, FailedLogin, WrongLogin, CSRFRefused, CSRFAccepted, WrongClass, LostCode, RevivedCode,
-		ForeignSession, Stale, LimitExceeded, LimitCut, Limited, Miscounted, WentBack, Unheard, Unexpected, Broken, Unavailable,
-	}
-}
-
 // Example is one violation. It holds no identifier.
 type Example struct {
 	Kind Kind   `json:"kind"`

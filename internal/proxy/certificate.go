@@ -18,9 +18,6 @@ type Certificate struct {
 	now atomic.Pointer[tls.Config]
 }
 
-// Given says that there is one.
-func (c *Certificate) Given() bool { return c.Cert != "" || c.Key != "" || c.ClientCA != "" }
-
 // Load reads the files. Connections that are made from then on use what they hold.
 func (c *Certificate) Load() error {
 	if c.Cert == "" || c.Key == "" {

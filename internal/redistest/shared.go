@@ -162,9 +162,3 @@ func stopIdle() error {
 	}
 	return nil
 }
-
-// IgnoreServers lets a test look for leaked goroutines (goleak.VerifyNone) while servers that the
-// package shares go on running.
-func IgnoreServers() goleak.Option {
-	return goleak.IgnoreAnyFunction("github.com/classwaves/rekey/internal/redistest.startAndWait.func1")
-}

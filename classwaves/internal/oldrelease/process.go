@@ -39,9 +39,6 @@ func New(rdb *redis.Client, environment string, s State) *Process {
 	return &Process{rdb: rdb, environment: environment, state: s}
 }
 
-// State is how the process's flags stand.
-func (p *Process) State() State { return p.state }
-
 // LegacyFallbacks is how many reads found their value under the legacy name only.
 func (p *Process) LegacyFallbacks() uint64 { return p.fallbacks.Load() }
 
