@@ -121,6 +121,8 @@ func (b BigKeys) Treat(kind Kind, strategy phase.Strategy, at phase.Phase, w Wei
 		return Plain, ""
 	case b == BigMove && kind == Backfill && at == phase.Drain:
 		return Rename, "renamed: a copy would stall the server for about " + StallText(stall)
+	case kind == Reverse: // both names are to be there: no rename does that
+		return Leave, fmt.Sprintf("a copy would stall the server for about %s; --big-keys now copies it", StallText(stall))
 	case b == BigMove:
 		return Leave, fmt.Sprintf("a copy would stall the server for about %s, and a rename is undone by the next access in phase %v; "+
 			"--big-keys now copies it, --big-keys move renames it in phase drain", StallText(stall), at)

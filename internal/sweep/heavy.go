@@ -73,5 +73,9 @@ func (r *run) renamed(ctx context.Context, l *link, keys []key) error {
 // leftBig says why a gate does not hold for the keys that were too big.
 func (r *run) leftBig() (reason string, some bool) {
 	n := r.result.Problems[Big]
-	return fmt.Sprintf("%d keys are too big to copy unasked; run it again with --big-keys now, or with --big-keys move in phase drain", n), n > 0
+	reason = fmt.Sprintf("%d keys are too big to copy unasked; run it again with --big-keys now", n)
+	if r.Kind == Backfill {
+		reason += ", or with --big-keys move in phase drain"
+	}
+	return reason, n > 0
 }

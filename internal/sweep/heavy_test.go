@@ -54,7 +54,15 @@ func TestBigKeysAreLeftUntilSomebodyDecides(t *testing.T) {
 	t.Run("reverse", func(t *testing.T) {
 		o := o
 		o.Client, o.Kind, o.Phase = seed(t, target), sweep.Reverse, phase.Dual
-		mustNotHold(t, run(t, o), phase.Reversed, "2 keys are too big")
+		for _, o.BigKeys = range []sweep.BigKeys{sweep.BigSkip, sweep.BigMove} { // no rename gives a legacy copy
+			r := run(t, o)
+			mustNotHold(t, r, phase.Reversed, "2 keys are too big")
+			for _, advice := range []string{r.Verdict.Gates[0].Reason, r.Examples[0].Detail} {
+				if !strings.Contains(advice, "--big-keys now") || strings.Contains(advice, "move") {
+					t.Errorf("%v: the advice is %q", o.BigKeys, advice)
+				}
+			}
+		}
 		o.BigKeys = sweep.BigNow
 		mustHold(t, run(t, o), phase.Reversed)
 	})
