@@ -66,6 +66,27 @@ func TestRestartedServerIsWaitedFor(t *testing.T) {
 	}
 }
 
+// TestUserThatIsRemoved: the connections are closed, and what the server says to the next one is what the operator has to know.
+func TestUserThatIsRemoved(t *testing.T) {
+	server := redistest.Shared(t)
+	admin := server.Client()
+	seedKeys(t, admin, "thing:", 2000)
+	do(t, admin, "ACL", "SETUSER", "operator", "on", ">x", "~*", "&*", "+@all")
+	pages := 0
+	_, err := sweep.Run(t.Context(), sweep.Options{
+		Client: server.Client(func(o *redis.Options) { o.Username, o.Password = "operator", "x" }),
+		Plan:   parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, Page: 50, Patience: time.Minute,
+		OnProgress: func(sweep.Progress) {
+			if pages++; pages == 10 {
+				do(t, admin, "ACL", "DELUSER", "operator")
+			}
+		},
+	})
+	if err == nil || !strings.Contains(err.Error(), "WRONGPASS") || !strings.HasSuffix(err.Error(), "correct the user and the password in the server's URL") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestBrokenConnectionIsClosedOnTheServer: what it had under way cannot outlive the sweep that goes on.
 func TestBrokenConnectionIsClosedOnTheServer(t *testing.T) {
 	t.Parallel()

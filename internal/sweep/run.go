@@ -70,7 +70,10 @@ func Run(ctx context.Context, o Options) (Result, error) {
 			break
 		}
 		if late := r.await(ctx, err); late != nil {
-			break // err says why
+			if code(late) != "" {
+				err = serverError("EXISTS", late) // what the server says by now is nearer to the cause than that it was silent
+			}
+			break // else err says why
 		}
 	}
 	if ctx.Err() != nil && err != nil {
