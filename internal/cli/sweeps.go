@@ -258,6 +258,9 @@ func (a *app) sweepRule(ctx context.Context, run func(context.Context, sweep.Opt
 		Type: "result", Kind: kind.String(), Rule: p.Rules[rule].Name, Phase: at, Dry: dry(kind, o), Undo: o.undo,
 		Counts: result.Counts, Problems: result.Problems, Sample: result.Sample, Held: heldSeconds(result.Held), Notes: result.Notes, Gates: result.Verdict.Gates, Stored: result.Stored,
 	}
+	if out.Gates == nil {
+		out.Gates = []sweep.GateVerdict{}
+	}
 	for _, e := range result.Examples {
 		out.Examples = append(out.Examples, shownProblem(p, rule, e, o.showKeys))
 	}

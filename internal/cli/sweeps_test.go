@@ -70,6 +70,15 @@ func TestWalkByHand(t *testing.T) {
 	}
 }
 
+// A program finds lists where there may be something, in a phase in which the sweep proves nothing too.
+func TestSweepWithoutGatesInJSON(t *testing.T) {
+	b := newBench(t)
+	run := b.run(exitDone, "verify", "sessions", "--assume-phase", "sealed", "--json")
+	if o := objects(t, run.stdout); o[0]["gates"] == nil || o[0]["problems"] == nil {
+		t.Errorf("got %v", o[0])
+	}
+}
+
 // Another environment in the same database holds the first gate until its operator's word is given.
 func TestClaimSharedLegacy(t *testing.T) {
 	b := newBench(t)
