@@ -71,8 +71,8 @@ func (a *app) knob(ctx context.Context, names []string, o knobOptions, k sweep.K
 		return misused("one of them", "--pause and --resume at once")
 	case o.reset && k.Set():
 		return misused("one after the other", "--reset together with what is to be set")
-	case o.rate < 0 || o.nice < 0 || k.Batch != nil && o.batch < 1:
-		return misused("rekey knob --help", "a rate or a ratio below 0, or a batch below 1")
+	case !sweep.Amount(o.rate) || !sweep.Amount(o.nice) || k.Batch != nil && o.batch < 1:
+		return misused("rekey knob --help", "a rate or a ratio below 0 or without an end, or a batch below 1")
 	case o.all && len(names) > 0:
 		return misused("either --all or the names", "both --all and rules by name")
 	case k.Set() && !o.all && len(names) == 0:

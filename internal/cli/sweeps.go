@@ -437,11 +437,11 @@ func explainSweep(err error) error {
 	if errors.As(err, new(*control.HeldError)) || errors.As(err, new(*control.FencedError)) || errors.Is(err, fleet.ErrRestore) {
 		return explainControl(err)
 	}
+	if errors.Is(err, sweep.ErrOptions) {
+		return misused("the same command with --help, which says what each flag takes", "%w", err)
+	}
 	code := exitFailed
-	switch {
-	case errors.Is(err, sweep.ErrOptions):
-		code = exitUsage
-	case errors.As(err, new(*sweep.SharedError)):
+	if errors.As(err, new(*sweep.SharedError)) {
 		code = exitGate
 	}
 	text := err.Error()
@@ -451,10 +451,29 @@ func explainSweep(err error) error {
 			return misused("--all, which takes the rules that it can", "%w", err)
 		}
 		text, _, _ = strings.Cut(text, ";")
-		return misused(fmt.Sprintf("rekey advance, or --assume-phase %s without a fleet, when every process is there", refused.Want[0]), "%s", text)
+		command, to := wayTo(refused)
+		return misused(fmt.Sprintf("rekey %s %s --to %s, or --assume-phase %[3]s without a fleet, when every process is there", command, refused.Rule, to), "%s", text)
 	}
 	if i := strings.LastIndex(text, "; "); i > 0 {
 		return &failure{code: code, err: errors.New(text[:i]), try: text[i+2:]}
 	}
 	return &failure{code: code, err: err, try: "the same command again"}
+}
+
+// wayTo is the command that takes a fleet to a phase in which the sweep may run, and that phase: the nearest one on the walk.
+func wayTo(refused *sweep.PhaseError) (command string, to phase.Phase) {
+	order, walk := phase.Of(refused.Strategy), phase.Walk(refused.Strategy)
+	at := slices.Index(order, refused.Phase)
+	command, to = "advance", refused.Want[0]
+	nearest := len(order) + 1
+	for _, want := range refused.Want {
+		ahead := slices.Index(order, want) - at
+		if distance := max(ahead, -ahead); slices.Contains(walk, want) && distance < nearest {
+			command, to, nearest = "advance", want, distance
+			if ahead < 0 {
+				command = "rollback"
+			}
+		}
+	}
+	return command, to
 }

@@ -79,6 +79,33 @@ func TestSweepWithoutGatesInJSON(t *testing.T) {
 	}
 }
 
+// What to try leads to the phase, whichever side of it the fleet is on, and never to what was refused.
+func TestSweepRefusalsLeadOn(t *testing.T) {
+	b := newBench(t)
+	for _, c := range []struct{ line, try string }{
+		{"backfill sessions --assume-phase guard", "rekey advance sessions --to dual, or --assume-phase dual without a fleet, when every process is there"},
+		{"backfill sessions --assume-phase settled", "rekey rollback sessions --to dual, or --assume-phase dual"},
+		{"purge sessions --assume-phase dual", "rekey rollback sessions --to guard, or --assume-phase guard"},
+		{"cleanup sessions --assume-phase settled", "rekey advance sessions --to sealed, or --assume-phase sealed"},
+		{"cleanup sessions --undo --assume-phase prefixed", "rekey rollback sessions --to sealed, or --assume-phase sealed"},
+		{"cleanup sessions --remove-strays --assume-phase drain", "rekey advance sessions --to sealed, or --assume-phase sealed"},
+		{"verify sessions --repair --assume-phase sealed", "rekey rollback sessions --to settled, or --assume-phase settled"},
+		{"reverse sessions --assume-phase drain", "rekey rollback sessions --to dual, or --assume-phase dual"},
+		{"verify sessions --assume-phase dual --sample NaN", "the same command with --help"},
+		{"verify sessions --assume-phase dual --sample -1", "the same command with --help"},
+		{"backfill sessions --assume-phase dual --rate NaN", "the same command with --help"},
+		{"backfill sessions --assume-phase dual --nice Inf", "the same command with --help"},
+		{"backfill sessions --assume-phase dual --batch -1", "the same command with --help"},
+		{"knob sessions --rate NaN", "rekey knob --help"},
+		{"knob sessions --nice Inf", "rekey knob --help"},
+	} {
+		run := b.run(exitUsage, strings.Fields(c.line)...)
+		if _, try, _ := strings.Cut(run.stderr, "\nTry: "); !strings.HasPrefix(try, c.try) {
+			t.Errorf("rekey %s: got %s, want to try %q", c.line, run.stderr, c.try)
+		}
+	}
+}
+
 // Another environment in the same database holds the first gate until its operator's word is given.
 func TestClaimSharedLegacy(t *testing.T) {
 	b := newBench(t)

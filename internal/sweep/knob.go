@@ -68,7 +68,7 @@ func (k *Knobs) parse(name, text string) bool {
 	switch name {
 	case "rate", "nice":
 		v, err := strconv.ParseFloat(text, 64)
-		if err != nil || v < 0 {
+		if err != nil || !Amount(v) {
 			return false
 		}
 		if name == "rate" {

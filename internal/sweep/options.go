@@ -3,6 +3,7 @@ package sweep
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -95,10 +96,14 @@ func (o Options) withDefaults() (Options, error) {
 		return fail("no client or no plan")
 	case !o.Kind.known():
 		return fail(o.Kind.String() + " is no sweep")
-	case o.Page < 0 || o.MinIdle < 0 || o.TTLTolerance < 0 || o.ReplicaTimeout < 0 || o.Patience < 0 || o.Rate < 0 || o.Nice < 0 || o.BigStall < 0:
+	case o.Page < 0 || o.MinIdle < 0 || o.TTLTolerance < 0 || o.ReplicaTimeout < 0 || o.Patience < 0 || o.BigStall < 0:
 		return fail("a page, a duration or a tolerance is less than 0")
-	case o.Sample < 0 || o.Sample != 0 && o.Kind != Verify:
-		return fail("only verify takes a sample, of a part or a number of keys")
+	case !Amount(o.Rate) || !Amount(o.Nice):
+		return fail("a rate or a ratio of sleep is less than 0, or has no end")
+	case !Amount(o.Sample):
+		return fail("a sample is a part of the keys up to 1, or a number of them")
+	case o.Sample != 0 && o.Kind != Verify:
+		return fail("only verify takes a sample")
 	case o.Repair && o.Kind != Verify:
 		return fail("only verify repairs")
 	case (o.Trash != 0 || o.Undo) && o.Kind != Cleanup:
@@ -126,6 +131,10 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	return o, nil
 }
+
+// Amount reports whether a number says how much of something there is: it is no less than 0, and neither NaN nor without an
+// end, which flags may be.
+func Amount(f float64) bool { return f >= 0 && f <= math.MaxFloat64 }
 
 // Progress is how far a sweep has come.
 type Progress struct {
