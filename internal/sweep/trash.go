@@ -197,6 +197,9 @@ func (j *undo) bringBack(ctx context.Context, conn *redis.Conn, k key) (why stri
 }
 
 func (j *undo) prove(phase.Gate) (bool, string) {
+	if !j.Execute {
+		return false, "an undo was looked at, which proves nothing; run cleanup again for its proof"
+	}
 	return false, "keys were brought back from the trash; run cleanup again when they are to go"
 }
 

@@ -62,6 +62,8 @@ func TestTrashAndUndo(t *testing.T) {
 			o.Trash, o.Undo, o.Execute = 0, true, false
 			if dry := run(t, o); dry.Changed != 0 || dry.Problems[sweep.Remaining] != int64(len(legacy)) || client.Exists(t.Context(), legacy...).Val() != 0 {
 				t.Errorf("a dry undo changed %d, would change %v", dry.Changed, dry.Problems)
+			} else if ok, reason := dry.Verdict.Holds(phase.NoLegacy); ok || strings.Contains(reason, "were brought back") {
+				t.Errorf("a dry undo says %q", reason)
 			}
 			o.Execute = true
 			back := run(t, o)
