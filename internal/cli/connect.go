@@ -3,12 +3,15 @@ package cli
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 
@@ -139,11 +142,23 @@ func (t *target) unreachable(ctx context.Context, err error) error {
 	case "LOADING", "BUSY", "MASTERDOWN":
 		return failed("the same command again in a moment", "%s is not ready: %s", t.url, text)
 	}
+	try := fmt.Sprintf("redis-cli -u %s ping, from this host; --redis URL names another server", t.url)
+	encrypted := strings.HasPrefix(string(t.url), "rediss://")
 	var network net.Error
-	if errors.As(err, &network) && network.Timeout() || errors.Is(err, context.DeadlineExceeded) {
-		return failed(fmt.Sprintf("redis-cli -u %s ping, from this host; --redis URL names another server", t.url), "%s does not answer: %w", t.url, err)
+	switch {
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		try = "server: {tls: {ca: FILE}} in the plan, with the authority that signed the server's certificate, and a host in the URL that the certificate names"
+	case encrypted && errors.As(err, new(tls.AlertError)):
+		try = "server: {tls: {cert: FILE, key: FILE}} in the plan, if the server wants a certificate of its clients"
+	case encrypted && !errors.Is(err, syscall.ECONNREFUSED): // a server without TLS takes the handshake for a command, and waits for its end
+		try += "; redis:// in place of rediss://, if it does not speak TLS at this port"
+	case !encrypted && errors.Is(err, io.EOF): // a server with TLS takes a command for a broken handshake
+		try += "; rediss:// in place of redis://, if it speaks TLS at this port"
 	}
-	return failed(fmt.Sprintf("redis-cli -u %s ping, from this host; --redis URL names another server", t.url), "%s cannot be reached: %w", t.url, err)
+	if errors.As(err, &network) && network.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		return failed(try, "%s does not answer: %w", t.url, err)
+	}
+	return failed(try, "%s cannot be reached: %w", t.url, err)
 }
 
 // host is where the server listens, for a hint.

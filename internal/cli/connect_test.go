@@ -1,10 +1,15 @@
 package cli
 
 import (
+	"crypto/tls"
 	"errors"
+	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
+	"github.com/classwaves/rekey/internal/redistest"
 	"github.com/classwaves/rekey/plan"
 )
 
@@ -52,5 +57,48 @@ func TestSentinelsOfThePlan(t *testing.T) {
 	}
 	if got.options.MasterName != "main" || !slices.Equal(got.options.Addrs, p.Server.Sentinel) {
 		t.Errorf("got master %q at %q", got.options.MasterName, got.options.Addrs)
+	}
+}
+
+// TestWithAndWithoutTLS: what a server with TLS says to who comes without, and the other way round, says nothing of TLS.
+func TestWithAndWithoutTLS(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, cert, key, 1)
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				_, _ = conn.Read(make([]byte, 1)) // the handshake, which fails
+				_ = conn.Close()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		serving.Wait()
+	})
+	path := planFile(t, cliPlan)
+	for _, c := range []struct{ url, try string }{
+		{"redis://" + l.Addr().String(), "rediss:// in place of redis://"},
+		{"rediss://" + l.Addr().String(), "server: {tls: {ca: FILE}}"},
+		{"rediss://" + redistest.Shared(t).Addr(), "redis:// in place of rediss://"},
+	} {
+		run := mustExit(t, exitFailed, runCLI(t, nil, "status", "-f", path, "--redis", c.url))
+		if _, try, _ := strings.Cut(run.stderr, "\nTry: "); !strings.Contains(try, c.try) {
+			t.Errorf("%s: got %q, want Try: with %q", c.url, run.stderr, c.try)
+		}
 	}
 }

@@ -49,7 +49,10 @@ Exit codes: 0 done, 1 failed or violated, 2 usage or plan, 3 a gate does not hol
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
-		PersistentPreRun: func(*cobra.Command, []string) { a.running = true },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.running = true
+			return a.refuseEmpty(cmd)
+		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"}) // --help is enough
@@ -82,4 +85,19 @@ Exit codes: 0 done, 1 failed or violated, 2 usage or plan, 3 a gate does not hol
 	}
 	root.AddCommand(newVersion(a))
 	return root
+}
+
+// refuseEmpty refuses a global flag that is there and says nothing: --redis "$STAGING_URL" with a variable that is not set
+// would otherwise walk the plan's own server.
+func (a *app) refuseEmpty(cmd *cobra.Command) error {
+	for _, f := range []struct{ name, value, try string }{
+		{"file", a.file, "--file with the path of your plan; ./rekey.yaml is taken where there is no --file"},
+		{"redis", a.redis, "--redis with a URL; the plan's server is taken where there is no --redis"},
+		{"env", a.env, "--env with a name; the plan's environment is taken where there is no --env"},
+	} {
+		if f.value == "" && cmd.Flags().Changed(f.name) {
+			return misused(f.try, "--%s is empty", f.name)
+		}
+	}
+	return nil
 }
