@@ -36,7 +36,7 @@ func TestRefusedByTheServer(t *testing.T) {
 	}{
 		{"audit of a replica", path, replica.URL(), []string{"audit"}, "READONLY", "URL of its primary"},
 		{"run on a replica", path, replica.URL(), []string{"run", "--yes", "--no-instances"}, "READONLY", "URL of its primary"},
-		{"status of a cluster", path, cluster.URL(), []string{"status"}, "CLUSTERDOWN", "a cluster is not supported yet"},
+		{"status of a cluster", path, cluster.URL(), []string{"status"}, "a cluster is not supported yet", "a single server or a Sentinel group"},
 		{"status without scripts", path, scriptless.URL(), []string{"status"}, "unknown command", "rename-command"},
 		{"status without INFO", path, infoless.URL(), []string{"status"}, "unknown command", "rename-command"},
 		{"plan without INFO", path, infoless.URL(), []string{"plan"}, "unknown command", "rename-command"},

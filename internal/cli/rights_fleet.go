@@ -27,7 +27,7 @@ var fleetWords = strings.Fields("+del +eval +evalsha +get +hdel +hexists +hget +
 // commands that not every server has.
 var operatorWords = strings.Fields("+@read -keys +copy +del +eval +evalsha +exec +hdel +hset +hsetnx +info +multi +persist +pexpireat +ping " +
 	"+publish +rename +renamenx +sadd +select +set +srem +subscribe +sunionstore +time +unlink +unwatch +wait +watch +xadd " +
-	"+client|id +client|kill +client|list +client|setname +monitor +acl|dryrun +acl|getuser +acl|users")
+	"+client|id +client|kill +client|list +client|setname +command|info +monitor +acl|dryrun +acl|getuser +acl|users")
 
 // fleetGrant is what an instance's user needs beside the rights of the phases.
 func fleetGrant(p *plan.Plan) aclGrant {
