@@ -31,6 +31,7 @@ type Conn struct {
 	writing  bool // somebody writes to the server, and will write what is queued
 	deadline time.Time
 	set      time.Time // the read deadline of the connection under it
+	writeBy  time.Time // the application's write deadline
 	err      error     // of the session or of a write
 	closed   bool
 	room     sync.Cond // something was taken off; its lock is mu
@@ -90,7 +91,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	case woken:
 		c.wake()
 	case halted:
-		c.goOn()
+		c.goOn(c.aheadUntil())
 	}
 	return len(p), nil
 }
@@ -102,15 +103,25 @@ const (
 	maxAhead   = 1 << 20
 )
 
+// aheadUntil is how long a Write reads in the place of a reader: no longer than it may take.
+func (c *Conn) aheadUntil() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	until := time.Now().Add(goOnWithin)
+	if !c.writeBy.IsZero() && c.writeBy.Before(until) {
+		return c.writeBy
+	}
+	return until
+}
+
 // goOn reads what the session waits for before it takes more commands, if nobody else is
 // reading: an application may write for ever without a look at the replies, and what it
 // wrote runs on a bare connection. Whatever comes is kept for its reader.
-func (c *Conn) goOn() {
+func (c *Conn) goOn(until time.Time) {
 	if !c.reading.TryLock() {
 		return
 	}
 	defer c.reading.Unlock()
-	until := time.Now().Add(goOnWithin)
 	buf := make([]byte, 4096)
 	for {
 		c.mu.Lock()

@@ -3,10 +3,12 @@ package intercept_test
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"testing"
 	"time"
 
+	"github.com/classwaves/rekey/internal/intercept"
 	"github.com/classwaves/rekey/internal/redistest"
 )
 
@@ -85,4 +87,44 @@ func TestGarbageBehindCommands(t *testing.T) {
 			t.Errorf("%s: the connection ended with %v, want an error of its own", p, err)
 		}
 	}
+}
+
+// TestWriteReadsNoLongerThanItMayTake: a Write that reads what the session asks the server first, as the CLIENT ID of a
+// new connection, gives up at the application's deadline. On a server that hangs each connection would take a second.
+func TestWriteReadsNoLongerThanItMayTake(t *testing.T) {
+	near, far := net.Pipe()
+	t.Cleanup(func() { _ = far.Close() })
+	go func() { _, _ = io.Copy(io.Discard, far) }() // takes everything and answers nothing; ends with the pipe
+	base := &deadlines{Conn: near}
+	conn := intercept.NewConn(base, testRules(t), intercept.Hooks{Admit: func(int64) error { return nil }})
+	t.Cleanup(func() { _ = conn.Close() })
+	for _, set := range []func(time.Time) error{conn.SetWriteDeadline, conn.SetDeadline} {
+		base.read = nil
+		by := time.Now().Add(100 * time.Millisecond)
+		if err := set(by); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte("GET a:1\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		if len(base.read) == 0 {
+			t.Fatal("the Write did not read: the test shows nothing")
+		}
+		for _, at := range base.read {
+			if at.After(by) {
+				t.Errorf("the Write reads until %v after its deadline", at.Sub(by))
+			}
+		}
+	}
+}
+
+// deadlines keeps the read deadlines that a connection was given.
+type deadlines struct {
+	net.Conn
+	read []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.read = append(d.read, t)
+	return d.Conn.SetReadDeadline(t)
 }

@@ -10,7 +10,7 @@ import (
 func (c *Conn) SetDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.deadline = t
+	c.deadline, c.writeBy = t, t
 	c.set = c.earliest()
 	if c.set == t { // go-redis does this before each command, and one call is cheaper than two
 		return c.Conn.SetDeadline(t)
@@ -25,6 +25,14 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.deadline = t
 	c.set = c.earliest()
 	return c.Conn.SetReadDeadline(c.set)
+}
+
+// SetWriteDeadline sets the time at which Write gives up.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writeBy = t
+	return c.Conn.SetWriteDeadline(t)
 }
 
 // arm sets the deadline of the read under it.

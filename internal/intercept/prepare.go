@@ -1,6 +1,9 @@
 package intercept
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
 
 // Prepare makes a new connection that of a user, asks the server what sessions must know, and has it admitted.
 // refusal is the server's error to the login, or to whoever has none; then the connection is of no use.
@@ -53,7 +56,7 @@ func (c *Conn) await() error {
 		return err
 	}
 	for {
-		c.goOn()
+		c.goOn(time.Now().Add(goOnWithin))
 		c.mu.Lock()
 		err, waits := c.err, c.session.Halted()
 		if err != nil || !waits {
