@@ -86,6 +86,9 @@ func (a *app) adopt(ctx context.Context, rule string, o adoptOptions) (err error
 	if err != nil || !leave.Parked() {
 		return misused("--leave legacy or --leave prefixed", "--leave %q: a rule is left at legacy or at prefixed", o.leave)
 	}
+	if o.ttls < 0 {
+		return misused(tryTolerance, "--ttl-tolerance %v is less than 0", o.ttls)
+	}
 	f, err := a.openFleetOf(ctx, p)
 	if err != nil {
 		return err

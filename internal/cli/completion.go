@@ -2,6 +2,7 @@ package cli
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -62,5 +63,27 @@ func strategiesOf(p *plan.Plan, named []string) []phase.Strategy {
 func completeFlag(cmd *cobra.Command, flag string, offer cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, offer); err != nil {
 		panic(err)
+	}
+}
+
+// refuseShells has `rekey completion` refuse a shell that it does not know: cobra prints its help then, and ends with 0. The
+// root has its output already, which the scripts are written to.
+func refuseShells(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		var shells []string
+		for _, s := range c.Commands() {
+			shells = append(shells, "rekey completion "+s.Name())
+		}
+		c.Args = cobra.ArbitraryArgs
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return misused(strings.Join(shells, ", "), "there is no completion for %q", args[0])
+			}
+			return cmd.Help()
+		}
 	}
 }

@@ -53,7 +53,7 @@ no rule covers yet (- is standard output).`,
   rekey inventory --emit-plan rekey.yaml --env prod`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.sample <= 0 || o.sample > 1 {
+			if !(o.sample > 0 && o.sample <= 1) { // NaN is none either
 				return misused("rekey inventory --sample 0.1, for a key in ten", "--sample %v is no share of the keys", o.sample)
 			}
 			return a.inventory(cmd.Context(), o, cmd.Flags().Changed("file"))

@@ -71,8 +71,12 @@ func (a *app) knob(ctx context.Context, names []string, o knobOptions, k sweep.K
 		return misused("one of them", "--pause and --resume at once")
 	case o.reset && k.Set():
 		return misused("one after the other", "--reset together with what is to be set")
-	case !sweep.Amount(o.rate) || !sweep.Amount(o.nice) || k.Batch != nil && o.batch < 1:
-		return misused("rekey knob --help", "a rate or a ratio below 0 or without an end, or a batch below 1")
+	case !sweep.Amount(o.rate):
+		return misused(tryRate, "--rate %v is less than 0, or no finite number", o.rate)
+	case !sweep.Amount(o.nice):
+		return misused(tryNice, "--nice %v is less than 0, or no finite number", o.nice)
+	case k.Batch != nil && o.batch < 1:
+		return misused(tryBatch, "--batch %d is less than 1", o.batch)
 	case o.all && len(names) > 0:
 		return misused("either --all or the names", "both --all and rules by name")
 	case k.Set() && !o.all && len(names) == 0:

@@ -14,6 +14,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	refuseShells(root)
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone

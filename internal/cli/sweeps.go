@@ -41,6 +41,14 @@ const claimHelp = "your word that all legacy names are this environment's, altho
 // overcommitHelp is what --overcommit says.
 const overcommitHelp = "your word that the server's memory will do for copies that do not seem to fit"
 
+// What to give in the place of an amount that is none.
+const (
+	tryRate      = "--rate 1000, for so many keys in a second; 0 is no limit"
+	tryNice      = "--nice 1, to sleep as long as was worked; 0 does not sleep"
+	tryBatch     = "--batch 500, for so many names at once"
+	tryTolerance = "--ttl-tolerance 1s; 0 is to the millisecond"
+)
+
 // sweepOptions are the flags of a sweep.
 type sweepOptions struct {
 	all          bool
@@ -134,8 +142,47 @@ func strategyOf(kind sweep.Kind) phase.Strategy {
 	return phase.Relocate
 }
 
+// check refuses numbers that say nothing, with one that does. A flag takes NaN and Inf for numbers.
+func (o *sweepOptions) check() error {
+	for _, f := range []struct {
+		flag  string
+		holds bool
+		value any
+		try   string
+	}{
+		{"--rate", sweep.Amount(o.rate), o.rate, tryRate},
+		{"--nice", sweep.Amount(o.nice), o.nice, tryNice},
+		{"--batch", o.batch >= 0, o.batch, tryBatch},
+		{"--sample", sweep.Amount(o.sample), o.sample, "--sample 0.01, for one key in a hundred, or --sample 10000, for about so many"},
+		{"--wait", o.wait >= 0, o.wait, "--wait 1m; 0 does not wait at all"},
+		{"--ttl-tolerance", o.tolerance >= 0, o.tolerance, tryTolerance},
+		{"--big-stall", o.bigStall >= 0, o.bigStall, fmt.Sprintf("--big-stall %v", sweep.DefaultBigStall)},
+		{"--min-idle", o.minIdle >= 0, o.minIdle, "--min-idle 24h; 0 does not look at it"},
+		{"--trash", o.trash >= 0, o.trash, "--trash 24h; 0 removes at once"},
+	} {
+		if !f.holds {
+			return misused(f.try, "%s %v is less than 0, or no finite number", f.flag, f.value)
+		}
+	}
+	if !o.undo {
+		return nil
+	}
+	for _, f := range []struct {
+		flag  string
+		given bool
+	}{{"--trash", o.trash != 0}, {"--remove-strays", o.removeStrays}, {"--min-idle", o.minIdle != 0}} {
+		if f.given {
+			return misused("rekey cleanup --undo, without "+f.flag, "--undo together with %s: it brings back all that is in the trash", f.flag)
+		}
+	}
+	return nil
+}
+
 // sweep runs one job over the rules.
 func (a *app) sweep(ctx context.Context, kind sweep.Kind, names []string, o sweepOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
 	p, err := a.loadPlan()
 	if err != nil {
 		return err

@@ -91,13 +91,13 @@ func TestSweepRefusalsLeadOn(t *testing.T) {
 		{"cleanup sessions --remove-strays --assume-phase drain", "rekey advance sessions --to sealed, or --assume-phase sealed"},
 		{"verify sessions --repair --assume-phase sealed", "rekey rollback sessions --to settled, or --assume-phase settled"},
 		{"reverse sessions --assume-phase drain", "rekey rollback sessions --to dual, or --assume-phase dual"},
-		{"verify sessions --assume-phase dual --sample NaN", "the same command with --help"},
-		{"verify sessions --assume-phase dual --sample -1", "the same command with --help"},
-		{"backfill sessions --assume-phase dual --rate NaN", "the same command with --help"},
-		{"backfill sessions --assume-phase dual --nice Inf", "the same command with --help"},
-		{"backfill sessions --assume-phase dual --batch -1", "the same command with --help"},
-		{"knob sessions --rate NaN", "rekey knob --help"},
-		{"knob sessions --nice Inf", "rekey knob --help"},
+		{"verify sessions --assume-phase dual --sample NaN", "--sample 0.01"},
+		{"verify sessions --assume-phase dual --sample -1", "--sample 0.01"},
+		{"backfill sessions --assume-phase dual --rate NaN", "--rate 1000"},
+		{"backfill sessions --assume-phase dual --nice Inf", "--nice 1"},
+		{"backfill sessions --assume-phase dual --batch -1", "--batch 500"},
+		{"knob sessions --rate NaN", "--rate 1000"},
+		{"knob sessions --nice Inf", "--nice 1"},
 	} {
 		run := b.run(exitUsage, strings.Fields(c.line)...)
 		if _, try, _ := strings.Cut(run.stderr, "\nTry: "); !strings.HasPrefix(try, c.try) {

@@ -62,7 +62,7 @@ func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Client == nil || len(o.Databases) == 0:
 		return o, fmt.Errorf("%w: no client or no database", ErrOptions)
-	case o.Sample < 0 || o.Sample > 1:
+	case !(o.Sample >= 0 && o.Sample <= 1): // NaN is none either
 		return o, fmt.Errorf("%w: a sample is a share from 0 to 1", ErrOptions)
 	case o.Limit < 0 || o.Rate < 0 || o.Biggest < 0 || o.Shapes < 0 || o.Words < 0 || o.Page < 0:
 		return o, fmt.Errorf("%w: a number is less than 0", ErrOptions)
