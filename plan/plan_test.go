@@ -91,6 +91,24 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// Editors of Windows begin a file with a byte order mark, which is no part of the text.
+func TestByteOrderMark(t *testing.T) {
+	const text = "version: 1\nenvironment: prod\n" + oneRule
+	bare, err := Parse("rekey.yaml", []byte(text), env(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mark := range []string{"\ufeff", "\ufeff\r\n", "\ufeff# a plan\n", "\ufeff---\n"} {
+		p, err := Parse("rekey.yaml", []byte(mark+text), env(""))
+		if err != nil || p.Hash(0) != bare.Hash(0) {
+			t.Errorf("behind %q: got %v, %v, want the plan without it", mark, p, err)
+		}
+	}
+	if _, err := Parse("rekey.yaml", []byte("\ufeff\ufeff"+text), env("")); err == nil {
+		t.Error("a second mark is taken")
+	}
+}
+
 func TestEverySetting(t *testing.T) {
 	p, err := Parse("rekey.yaml", []byte(`
 version: 1

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -53,6 +54,7 @@ func read(file string, data []byte, lookup func(string) (string, bool)) (*docume
 		control: located[string]{value: DefaultControlPrefix},
 		fleet:   Fleet{Lease: DefaultLease, Renew: DefaultRenew, Margin: DefaultMargin},
 	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))                          // a byte order mark, which the parser takes for a part of the first key
 	parsed, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey()) // mapping names both lines
 	if err != nil {
 		return nil, d.syntax(err)
