@@ -150,6 +150,7 @@ func TestErrorsSayWhatToTry(t *testing.T) {
 	unknown := planFile(t, cliPlan+"colour: red\n")
 	up := []string{"-f", path, "--redis", server.URL()}
 	const secret = "hunter2"
+	nowhere := filepath.Join(t.TempDir(), "none.sock")
 	for _, c := range []struct {
 		name   string
 		args   []string
@@ -178,6 +179,10 @@ func TestErrorsSayWhatToTry(t *testing.T) {
 		{"another database in the environment", []string{"purge", "sessions", "--assume-phase", "legacy", "--execute", "-f", path}, map[string]string{envRedisURL: server.URL() + "/9"}, 2, envRedisURL + " names database 9", "databases: [9]"},
 		{"server down", []string{"plan", "-f", path, "--redis", "redis://u:" + secret + "@127.0.0.1:1"}, nil, 1, "cannot be reached", "redis-cli"},
 		{"wrong password", []string{"plan", "-f", path, "--redis", "redis://u:" + secret + "@" + server.Addr()}, nil, 1, "WRONGPASS", "USER:PASSWORD"},
+		{"wrong password at a socket", []string{"plan", "-f", path, "--redis", "unix://u:" + secret + "@" + server.Socket() + "?db=0"}, nil, 1, "WRONGPASS", "--redis unix://USER:PASSWORD@" + server.Socket() + "?db=0"},
+		{"wrong password at a database", []string{"plan", "-f", path, "--redis", "redis://u:" + secret + "@" + server.Addr() + "/0"}, nil, 1, "WRONGPASS", "--redis redis://USER:PASSWORD@" + server.Addr() + "/0"},
+		{"no socket", []string{"plan", "-f", path, "--redis", "unix://" + nowhere}, nil, 1, "cannot be reached", "redis-cli -s " + nowhere + " ping"},
+		{"no socket for a proxy", []string{"proxy", "--check", "--phases", "legacy", "-f", path, "--redis", "unix://" + nowhere}, nil, 1, "", "redis-cli -s " + nowhere + " ping"},
 		{"no such user", append([]string{"plan", "--user", "nobody"}, up...), nil, 1, `no user "nobody"`, "rekey plan --acl --user nobody"},
 		{"no keys to look at", append([]string{"plan", "--max-keys", "0"}, up...), nil, 2, "--max-keys", "--full"},
 		{"no phase", []string{"flags", "--phase", "blue"}, nil, 2, "blue", "--table"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -136,13 +137,13 @@ func (t *target) unreachable(ctx context.Context, err error) error {
 	text := err.Error()
 	switch word, _, _ := strings.Cut(text, " "); word {
 	case "WRONGPASS", "NOAUTH":
-		return failed("put user:password@ before the host: --redis redis://USER:PASSWORD@"+t.host(), "%s refuses the login: %s", t.url, text)
+		return failed("--redis "+withLogin(t.url)+", with the user and the password that the server knows", "%s refuses the login: %s", t.url, text)
 	case "NOPERM":
 		return failed("a user with the right to PING, or ACL SETUSER USER +ping", "%s refuses the user: %s", t.url, text)
 	case "LOADING", "BUSY", "MASTERDOWN":
 		return failed("the same command again in a moment", "%s is not ready: %s", t.url, text)
 	}
-	try := fmt.Sprintf("redis-cli -u %s ping, from this host; --redis URL names another server", t.url)
+	try := pingLine(t.url) + ", from this host; --redis URL names another server"
 	encrypted := strings.HasPrefix(string(t.url), "rediss://")
 	var network net.Error
 	switch {
@@ -161,10 +162,23 @@ func (t *target) unreachable(ctx context.Context, err error) error {
 	return failed(try, "%s cannot be reached: %w", t.url, err)
 }
 
-// host is where the server listens, for a hint.
-func (t *target) host() string {
-	if len(t.options.Addrs) > 0 {
-		return t.options.Addrs[0]
+// withLogin is a server's URL with a place for the user and the password, for a hint.
+func withLogin(server plan.URL) string {
+	u, err := url.Parse(string(server))
+	if err != nil {
+		return "redis://USER:PASSWORD@HOST:6379"
 	}
-	return "HOST:6379"
+	hint := url.URL{Scheme: u.Scheme, User: url.UserPassword("USER", "PASSWORD"), Host: u.Host, Path: u.Path}
+	if db := u.Query().Get("db"); db != "" { // no other parameter: who knows what one holds
+		hint.RawQuery = "db=" + url.QueryEscape(db)
+	}
+	return hint.String()
+}
+
+// pingLine is the command that asks a server for a sign of life.
+func pingLine(server plan.URL) string {
+	if u, err := url.Parse(string(server)); err == nil && u.Scheme == "unix" { // -u takes no socket
+		return "redis-cli -s " + shellWord(u.Path) + " ping"
+	}
+	return fmt.Sprintf("redis-cli -u %s ping", server)
 }

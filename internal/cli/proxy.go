@@ -305,7 +305,7 @@ func (a *app) checkProxy(ctx context.Context, o proxy.Options, upstream *proxy.U
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := upstream.Ping(ctx); err != nil {
-		return failed("redis-cli -u "+o.Plan.Server.URL.String()+" ping, from this host", "%w", err)
+		return failed(pingLine(o.Plan.Server.URL)+", from this host", "%w", err)
 	}
 	if clustered(ctx, o.Plan.Server) {
 		return errClustered()
