@@ -65,7 +65,7 @@ var rights = []right{
 	{word: "client|id", phases: alsoParked, why: "knows its connections", probe: []string{"CLIENT", "ID"}},
 	{word: "client|kill", phases: alsoParked, why: "makes sure that a closed connection is gone before a step", probe: []string{"CLIENT", "KILL", "ID", "0"}},
 	{word: "client|unblock", phases: serverWaits, why: "ends a blocking command at a step", probe: []string{"CLIENT", "UNBLOCK", "0"}},
-	{word: "command", phases: append(slices.Clone(everyPhase), phase.Prefixed), why: "asks for the keys of commands that it does not know", probe: []string{"COMMAND", "INFO", "get"}},
+	{word: "command", phases: alsoParked, why: "asks for the keys of commands that it does not know; at legacy of those with a target name", probe: []string{"COMMAND", "INFO", "get"}},
 }
 
 // rightsIn are the rights that a phase needs.

@@ -269,6 +269,7 @@ func allClasses(ctx context.Context, rdb *redis.Client, note func(error)) {
 	do("XREADGROUP", "GROUP", "g", "c", "COUNT", "1", "STREAMS", "thing:stream", ">")
 	do("DEL", "thing:new")
 	do("NOSUCHCOMMAND", "thing:old")
+	do("NOSUCHCOMMAND", "cw:test:thing:old")
 }
 
 // transactions are optimistic, with reads and writes between WATCH and MULTI.
