@@ -37,21 +37,27 @@ func (r *run) await(ctx context.Context, why error) error {
 	for {
 		r.progress.Reason = "waits for the server: " + reasonOf(why)
 		r.report()
-		if left := r.Patience - time.Since(r.awaiting); left <= 0 {
+		left := r.Patience - time.Since(r.awaiting)
+		if left <= 0 {
 			return fmt.Errorf("rekey: the server was not ready within %v", r.Patience)
 		}
 		if err := pause(ctx, awaitPoll); err != nil {
 			return err
 		}
 		probe := newLink(r.Client, r.Plan.Databases[0], nil)
-		unhook := context.AfterFunc(ctx, func() { _ = probe.close() })
+		within, cancel := context.WithTimeout(ctx, left) // a server that hangs takes the question and says nothing
+		unhook := context.AfterFunc(within, func() { _ = probe.close() })
 		err := probe.client.Exists(ctx, controlKey(r.Plan, r.Kind, r.Rule)).Err()
+		late := within.Err() != nil
 		unhook()
+		cancel()
 		_ = probe.close() // it was asked once
 		switch {
 		case err == nil:
 			r.progress.Reason = ""
 			return nil
+		case late:
+			continue
 		case !passes(err):
 			return err
 		}

@@ -106,7 +106,11 @@ func (r *run) try(ctx context.Context) error {
 	held.end()
 	if err != nil && held.isTaken() {
 		// Without an answer something may be under way still; who goes on closes the connection.
-		left := held.release(work, !silent(err))
+		clean := !silent(err)
+		if !clean { // nor may the record get one, for as long as the page had none
+			defer time.AfterFunc(grace, func() { _ = closeAll() }).Stop()
+		}
+		left := held.release(work, clean)
 		r.left = left == nil && r.result.Verdict.RunID != ""
 	}
 	if r.lease == nil {
