@@ -151,10 +151,13 @@ func bitfieldForm(u Use, args [][]byte) Use {
 	return u
 }
 
+// copyForm: DB without a number behind it is answered with an error.
 func copyForm(u Use, args [][]byte) Use {
-	if hasWord(args[3:], "DB") {
-		u.Class = ClassRefuse
-		u.Reason = "it takes a key between databases, and the rules may not hold in both"
+	for i := 3; i+1 < len(args); i++ {
+		if _, number := parseInt(args[i+1]); number && foldEqual(args[i], "DB") {
+			u.Class = ClassRefuse
+			u.Reason = "it takes a key between databases, and the rules may not hold in both"
+		}
 	}
 	return u
 }

@@ -279,6 +279,8 @@ xtrim %x minid = 8000000000000-2
 # keys of any type
 copy %k %k
 copy %k %k replace
+copy %k %k db 0
+copy %k %k db 0 replace
 del %k
 del %k %k %k
 dump %k

@@ -53,6 +53,11 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 		}
 	}
 	use := c.Use(args)
+	if use.Class == command.ClassRefuse {
+		if within, ok := s.within(c, args); ok {
+			args, raw, use = within, resp.AppendCommand(nil, within...), c.Use(within)
+		}
+	}
 	taken := true
 	switch use.Class {
 	case command.ClassSession:

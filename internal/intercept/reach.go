@@ -2,6 +2,7 @@ package intercept
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 
 	"github.com/classwaves/rekey/internal/command"
@@ -69,6 +70,21 @@ func (s *Session) databases(c *command.Command, args [][]byte) (here, there int)
 		return own, own
 	}
 	return here, there
+}
+
+// within is a COPY to the database in which it runs without the word that says so: clients add it whatever its number is,
+// and it takes nothing across. Behind a SELECT inside MULTI nobody knows yet which database that is.
+func (s *Session) within(c *command.Command, args [][]byte) ([][]byte, bool) {
+	if c.Name != "copy" || !s.rules.hold(s.database()) || s.multi != nil && s.multi.selects {
+		return nil, false
+	}
+	own := strconv.AppendInt(nil, int64(s.database()), 10)
+	for i := 3; len(args) <= 6 && i+1 < len(args); i++ { // more words have two numbers, or are answered with an error
+		if bytes.EqualFold(args[i], []byte("db")) && bytes.Equal(args[i+1], own) {
+			return slices.Concat(args[:i], args[i+2:]), true
+		}
+	}
+	return nil, false
 }
 
 // touchedAcross is a rule by whose names keys go between a database in which the rules hold and one in which they do

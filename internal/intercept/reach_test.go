@@ -40,12 +40,18 @@ func TestAcrossDatabases(t *testing.T) {
 		{"MOVE x 1", never, false},
 		{"SELECT 1; MOVE a:1 2", never, false},
 		{"SELECT 1; COPY a:1 a:2 DB 1", never, false},
+		{"COPY a:1 a:2 DB 0", never, false},
+		{"COPY a:1 a:2 REPLACE db 0", never, false},
+		{"MULTI; COPY a:1 a:2 DB 0 REPLACE", never, false},
+		{"WATCH a:3; COPY a:1 a:2 DB 0", never, false},
+		{"SELECT 2; COPY a:1 a:2 DB 2", never, true},
 		{"SWAPDB 1 2", never, false},
 		{"SELECT 1; SWAPDB 1 2", never, false},
 		{"SELECT 1; SWAPDB 0 word", never, false},
 		{"SELECT 1; MOVE a:1 word", never, false},
 		{"SELECT 1; COPY a:1 x DB", never, false},
 
+		{"MULTI; SELECT 0; COPY a:1 a:2 DB 0", unready, false}, // the SELECT may fail
 		{"MOVE a:1 2", unready, true},
 		{"SELECT 2; MOVE a:1 0", unready, true},
 		{"SELECT 2; COPY a:1 a:2 DB 0", unready, true},
