@@ -110,7 +110,7 @@ func (a *app) runDemo(ctx context.Context, f demoFlags) error {
 		lines := demo.NewJSON(a.stdout)
 		o.Observer, show = lines, func(io.Writer) error { return lines.Report(report) }
 		report, err = demo.Run(ctx, o)
-	case isTerminal(a.stdout):
+	case a.canDraw(a.stdout):
 		live := demo.NewTerminal(a.stdout)
 		o.Observer = live
 		report, err = demo.Run(ctx, o)
@@ -151,8 +151,10 @@ func (a *app) demoEnd(ctx context.Context, f demoFlags, report demo.Report, err 
 	return nil
 }
 
-// isTerminal reports whether somebody may be looking.
-func isTerminal(w io.Writer) bool {
+// canDraw reports whether somebody may be looking, by a terminal that takes more than text: the one of an editor's shell, for
+// example, shows escape sequences as they are written, and says so by TERM=dumb.
+func (a *app) canDraw(w io.Writer) bool {
 	file, ok := w.(*os.File)
-	return ok && term.IsTerminal(file.Fd())
+	kind, _ := a.lookup("TERM")
+	return ok && term.IsTerminal(file.Fd()) && kind != "dumb"
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/x/term"
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
@@ -190,7 +189,7 @@ type inventoryProgress struct {
 
 func (a *app) newInventoryProgress() *inventoryProgress {
 	p := &inventoryProgress{app: a, began: time.Now(), last: time.Now(), every: progressEvery}
-	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(f.Fd()) && !a.json {
+	if !a.json && a.canDraw(a.stderr) {
 		p.terminal, p.every = true, 100*time.Millisecond
 	}
 	return p

@@ -26,7 +26,7 @@ func (a *app) newProgress() *progress {
 
 // withBars shows bars where standard error is a terminal.
 func (p *progress) withBars() *progress {
-	if !p.app.json && isTerminal(p.app.stderr) {
+	if !p.app.json && p.app.canDraw(p.app.stderr) {
 		p.bars = newBars(p.app.stderr, noColor(p.app.lookup))
 	}
 	return p

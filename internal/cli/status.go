@@ -70,7 +70,7 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 		return watchedStatus{r, err}
 	}
 	if o.watch {
-		if isTerminal(a.stdout) && !a.json {
+		if a.canDraw(a.stdout) && !a.json {
 			return a.watch(ctx, o.every, look)
 		}
 		return a.watchPlain(ctx, o.every, look)

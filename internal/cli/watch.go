@@ -150,7 +150,7 @@ func paint(lines []line, width int) string {
 
 // printLines prints a screen, in colour where somebody may be looking.
 func (a *app) printLines(lines []line) {
-	if isTerminal(a.stdout) && !noColor(a.lookup) {
+	if a.canDraw(a.stdout) && !noColor(a.lookup) {
 		a.printf("%s\n", paint(lines, 0))
 		return
 	}
