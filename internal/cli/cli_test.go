@@ -141,6 +141,24 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// A program that asked for JSON reads the error of a wrong command line too, wherever the fault stands in it.
+func TestUsageErrorsAsJSON(t *testing.T) {
+	for _, args := range [][]string{
+		{"--json", "status", "--nosuch"}, {"status", "--nosuch", "--json"}, {"status", "--every", "x", "--json"}, {"status", "--nosuch", "--json=true"}, {"nosuch", "--json"},
+	} {
+		run := mustExit(t, exitUsage, runCLI(t, nil, args...))
+		if !strings.HasPrefix(run.stderr, `{"type":"error","error":`) || strings.Count(run.stderr, "\n") != 1 {
+			t.Errorf("rekey %s: got %q", strings.Join(args, " "), run.stderr)
+		}
+	}
+	for _, args := range [][]string{{"status", "--nosuch"}, {"status", "--nosuch", "--json=false"}, {"status", "--nosuch", "--", "--json"}} {
+		run := mustExit(t, exitUsage, runCLI(t, nil, args...))
+		if !strings.HasPrefix(run.stderr, "rekey: ") {
+			t.Errorf("rekey %s: got %q", strings.Join(args, " "), run.stderr)
+		}
+	}
+}
+
 // Every error ends with a line that says what to try, has its exit code, and prints no password.
 func TestErrorsSayWhatToTry(t *testing.T) {
 	server := redistest.Shared(t)

@@ -161,7 +161,10 @@ func (a *app) emitPlan(r *inventory.Report, p *plan.Plan, t *target, databases [
 		return explainInventory(err)
 	}
 	if o.emit == "-" {
-		a.printf("%s", text)
+		_, err := a.stdout.Write(text)
+		if err := a.written(err); err != nil { // the half of a plan may be a plan
+			return failed("rekey inventory --emit-plan - into a file where there is room", "write the plan: %w", err)
+		}
 		return nil
 	}
 	file, err := os.OpenFile(o.emit, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)

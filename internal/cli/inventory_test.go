@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"bytes"
 	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/classwaves/rekey/internal/redistest"
@@ -100,6 +102,25 @@ func TestInventoryRefuses(t *testing.T) {
 	}
 }
 
+// A plan that is redirected into a file on a full disk is no plan.
+func TestEmittedPlanThatCannotBeWritten(t *testing.T) {
+	s := redistest.Shared(t)
+	if err := s.Client().Set(t.Context(), "secure_session:1", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		err  error
+		code int
+	}{{syscall.ENOSPC, exitFailed}, {syscall.EPIPE, exitDone}} {
+		var stderr bytes.Buffer
+		args := []string{"inventory", "--redis", s.URL(), "--env", "prod", "--emit-plan", "-"}
+		code := Run(t.Context(), args, strings.NewReader(""), brokenWriter{c.err}, &stderr, func(string) (string, bool) { return "", false })
+		if code != c.code || (code != exitDone) != strings.Contains(stderr.String(), "\nTry: ") {
+			t.Errorf("%v: exit code %d, want %d: %s", c.err, code, c.code, stderr.String())
+		}
+	}
+}
+
 // A user who may only read cannot even PING.
 func TestInventoryOfAReader(t *testing.T) {
 	s := redistest.Shared(t)
@@ -135,3 +156,8 @@ func TestInventoryOfTheFarFuture(t *testing.T) {
 		t.Errorf("317 years, and for as long as a server can count, are told as\n%s", run.stdout)
 	}
 }
+
+// brokenWriter fails every write.
+type brokenWriter struct{ err error }
+
+func (w brokenWriter) Write([]byte) (int, error) { return 0, w.err }

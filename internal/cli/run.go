@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"io"
+	"strconv"
+	"strings"
 )
 
 // Run runs one command line and returns the exit code. The arguments are those after the program's
@@ -20,6 +22,21 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitDone
 	}
 	f := a.explain(command, err)
-	f.print(stderr, a.json)
+	f.print(stderr, a.json || !a.running && asksForJSON(args))
 	return f.code
+}
+
+// asksForJSON looks for --json in a command line that is wrong: its flags were read up to the fault only.
+func asksForJSON(args []string) (asks bool) {
+	for _, arg := range args {
+		name, value, given := strings.Cut(arg, "=")
+		switch {
+		case arg == "--":
+			return asks
+		case name == "--json":
+			on, err := strconv.ParseBool(value)
+			asks = !given || on && err == nil
+		}
+	}
+	return asks
 }
