@@ -106,6 +106,16 @@ func TestSweepRefusalsLeadOn(t *testing.T) {
 	}
 }
 
+// What holds up a sweep of a rule that the fleet's records know comes with what to do about it.
+func TestSweepWithoutInstances(t *testing.T) {
+	b := newBench(t)
+	b.run(exitDone, "restore-phase", "sessions", "--phase", "dual")
+	run := b.run(exitFailed, "verify", "sessions")
+	if !strings.Contains(run.stderr, "no instance in the fleet\nTry: start the applications, or rekey run --no-instances") {
+		t.Errorf("got %s", run.stderr)
+	}
+}
+
 // Another environment in the same database holds the first gate until its operator's word is given.
 func TestClaimSharedLegacy(t *testing.T) {
 	b := newBench(t)

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -146,11 +147,24 @@ func (c *Controller) sweepAlone(ctx context.Context, o sweep.Options) (sweep.Res
 		err = c.noteReached(ctx, s, rule)
 	}
 	if err != nil {
-		return sweep.Result{}, c.verdictOf(err)
+		return sweep.Result{}, c.verdictOf(advised(err))
 	}
 	o.Phase, o.Mark = s.targets[o.Rule].Phase, markOf(s.targets[o.Rule])
 	result, err := c.sweepRule(ctx, o)
 	return result, c.verdictOf(err)
+}
+
+// advised puts what to do behind what holds up a sweep by itself: no walk is there to say it.
+func advised(err error) error {
+	var by blockedError
+	if !errors.As(err, &by) || by[0].Try == "" {
+		return err
+	}
+	try := by[0].Try
+	if by[0].Reason == NoInstance { // a sweep has no flag for it
+		try = "start the applications, or rekey run --no-instances if it is right that there is none, which sweeps as it goes"
+	}
+	return fmt.Errorf("%w; %s", err, try)
 }
 
 // adopt makes an adoption that an operator has asked for.
