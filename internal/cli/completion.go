@@ -76,7 +76,7 @@ func refuseShells(root *cobra.Command) {
 		}
 		var shells []string
 		for _, s := range c.Commands() {
-			shells = append(shells, "rekey completion "+s.Name())
+			shells = append(shells, s.CommandPath())
 		}
 		c.Args = cobra.ArbitraryArgs
 		c.RunE = func(cmd *cobra.Command, args []string) error {
