@@ -72,8 +72,7 @@ func (s *Session) databases(c *command.Command, args [][]byte) (here, there int)
 	return here, there
 }
 
-// within is a COPY to the database in which it runs without the word that says so: clients add it whatever its number is,
-// and it takes nothing across. Behind a SELECT inside MULTI nobody knows yet which database that is.
+// within is a COPY to the database in which it runs without the words that say so: it takes nothing across. Behind a SELECT inside MULTI nobody knows yet which database that is.
 func (s *Session) within(c *command.Command, args [][]byte) ([][]byte, bool) {
 	if c.Name != "copy" || !s.rules.hold(s.database()) || s.multi != nil && s.multi.selects {
 		return nil, false
