@@ -325,16 +325,7 @@ func TestBlockingWhileItWatches(t *testing.T) {
 	defer func() { _ = conn.Close() }()
 	client := redistest.NewConn(t, conn)
 	client.Do("WATCH", "other")
-	client.Send("BLPOP", "a:q", "0")
-	answer := reading(client)
-	redistest.WaitFor(t, 20*time.Second, func() bool { return blocks(bare) })
-	setPhases(rules, phase.Guard, phase.Legacy)
-	id, waiting := conn.Interrupt()
-	if !waiting {
-		t.Fatal("the connection waits for nothing")
-	}
-	conn.Interrupted(bare.Do("CLIENT", "UNBLOCK", fmt.Sprint(id)).Int == 1)
-	if got := <-answer; !strings.Contains(string(got.Str), advice) {
+	if got := guardedWhileItWaits(t, rules, bare, conn, client, "BLPOP", "a:q", "0"); !strings.Contains(string(got.Str), advice) {
 		t.Errorf("BLPOP, guard while it waits: got %q, want a refusal that says %q", got.Append(nil), advice)
 	}
 }
@@ -413,7 +404,15 @@ func TestNewestWithoutRights(t *testing.T) {
 
 	rules := testRules(t)
 	conn, client := connect(rules, "-@all", "+xread", "+client|id")
-	client.Send("XREAD", "BLOCK", "0", "STREAMS", "a:s", "$")
+	if got := guardedWhileItWaits(t, rules, bare, conn, client, "XREAD", "BLOCK", "0", "STREAMS", "a:s", "$"); !strings.HasPrefix(string(got.Str), "NOPERM") {
+		t.Errorf("guard while it waits: got %q, want the server's refusal", got.Append(nil))
+	}
+}
+
+// guardedWhileItWaits is the answer to a blocking command under which rule a comes to guard.
+func guardedWhileItWaits(t *testing.T, rules *intercept.Rules, bare *redistest.Conn, conn *intercept.Conn, client *redistest.Conn, words ...string) resp.Value {
+	t.Helper()
+	client.Send(words...)
 	answer := reading(client)
 	redistest.WaitFor(t, 20*time.Second, func() bool { return blocks(bare) })
 	setPhases(rules, phase.Guard, phase.Legacy)
@@ -422,7 +421,5 @@ func TestNewestWithoutRights(t *testing.T) {
 		t.Fatal("the connection waits for nothing")
 	}
 	conn.Interrupted(bare.Do("CLIENT", "UNBLOCK", fmt.Sprint(id)).Int == 1)
-	if got := <-answer; !strings.HasPrefix(string(got.Str), "NOPERM") {
-		t.Errorf("guard while it waits: got %q, want the server's refusal", got.Append(nil))
-	}
+	return <-answer
 }
