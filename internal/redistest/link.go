@@ -174,7 +174,7 @@ func (l *Link) carry(client net.Conn) {
 	}
 	c := newLinkConn(client, server, l.gates)
 	l.mu.Lock()
-	late := l.closing
+	late := l.closing || l.refuse // since the look before the dial
 	l.conns[c] = struct{}{}
 	l.mu.Unlock()
 	if late {

@@ -157,6 +157,24 @@ func TestLinkCutsAndRefuses(t *testing.T) {
 	}
 }
 
+// TestLinkRefusesWhatItIsAboutToCarry: a connection that is accepted when a link begins to refuse is no more open after a
+// Cut than those that the Cut found.
+func TestLinkRefusesWhatItIsAboutToCarry(t *testing.T) {
+	link := SlowLink(t, Shared(t).Addr())
+	for range 300 {
+		link.Accept()
+		conn := link.Dial() // done before the link has looked at it
+		link.Refuse()
+		link.Cut()
+		if err := conn.SetReadDeadline(time.Now().Add(replyWithin)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("read from a link that refuses: got %v, want a reset", err)
+		}
+	}
+}
+
 func TestLinkWithoutAServer(t *testing.T) {
 	s := Start(t)
 	link := SlowLink(t, s.Addr())
