@@ -34,27 +34,25 @@ func (a *Agent) run(ctx context.Context) {
 		} else {
 			a.Engine.Readmit()
 		}
-		a.expire()
-		if left := a.remaining(); left > 0 {
+		a.mu.Lock()
+		left := a.expire()
+		a.mu.Unlock()
+		if left > 0 {
 			pause = min(pause, left)
 		}
 		timer.Reset(pause)
 	}
 }
 
-func (a *Agent) remaining() time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.lease.Remaining(a.Now())
-}
-
 // renew does one renewal, and obeys what it brings.
 func (a *Agent) renew(ctx context.Context) error {
+	within := a.Plan.Fleet.Renew
 	a.mu.Lock()
 	self, gone := a.report(), a.gone
 	a.gone = nil
-	// A server that hangs must not hold up the end of the lease.
-	within := min(max(a.lease.Remaining(a.Now()), retryPause), a.Plan.Fleet.Renew)
+	if left := a.expire(); left > 0 { // a server that hangs must not hold up the end of the lease
+		within = min(within, left)
+	}
 	a.mu.Unlock()
 	began := a.Now()
 	bounded, cancel := context.WithTimeout(ctx, within)
@@ -189,16 +187,15 @@ func phasesOf(targets []Target) []phase.Phase {
 	return out
 }
 
-// expire shuts the rules that are not parked when the lease has run out.
-func (a *Agent) expire() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.lease.Remaining(a.Now()) > 0 || a.shut {
-		return
+// expire shuts the rules that are not parked when the lease has run out, and gives how much of it is left. The lock is held.
+func (a *Agent) expire() (left time.Duration) {
+	left = a.lease.Remaining(a.Now())
+	if left <= 0 && !a.shut {
+		a.shut = true
+		a.Logger.Warn("the lease is lost; commands of rules that are not parked are refused until it is renewed", "error", a.why)
+		a.tellShut()
 	}
-	a.shut = true
-	a.Logger.Warn("the lease is lost; commands of rules that are not parked are refused until it is renewed", "error", a.why)
-	a.tellShut()
+	return left
 }
 
 // tellShut tells the engine which rules' commands are refused, and why. The lock is held.
