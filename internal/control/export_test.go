@@ -41,6 +41,9 @@ var (
 	GlobsMeet = globsMeet
 )
 
+// LooksLast is how long an audit looks before it tells of who was outside all along, at least.
+const LooksLast = (looks - 1) * lookEach
+
 var errVanished = errors.New("killed")
 
 // WithoutFence makes a controller that was overtaken write in the name of who overtook it. It renews no more: a

@@ -89,7 +89,7 @@ func fleetGoesOn(t *testing.T, way []phase.Phase, again bool) {
 version: 1
 environment: test
 server: {url: "`+server.URL()+`"}
-fleet: {lease: 10s, renew: 50ms, margin: 1s}
+fleet: {lease: 20s, renew: 2s, margin: 1s}
 rules:
   - {name: sessions, legacy: "session:{id}", target: "cw:{env}:session:{id}"}
 `), func(string) (string, bool) { return "", false })
@@ -126,6 +126,11 @@ rules:
 			t.Error(err)
 		}
 	}
+	wake := func() { // or it looks when it renews
+		if _, err := store.Wake(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
 	engine.resetting = func(n int) {
 		if _, err := agent.Admit(1); err == nil {
 			t.Errorf("a connection was admitted while the instance was at %v and the fleet at %v", way[0], target.Phase)
@@ -147,10 +152,12 @@ rules:
 	agent.Start()
 	defer func() { _ = agent.Close(fleet.Leave) }() // the server goes with the test
 	step(way[0])
+	wake()
 	redistest.WaitFor(t, within, func() bool {
 		return agent.Acknowledged()[0] == way[0] && instances(t, store)[0].Rules["sessions"].Mark == target.Mark
 	})
 	bury()
+	wake()
 	redistest.WaitFor(t, within, func() bool {
 		engine.mu.Lock()
 		defer engine.mu.Unlock()
