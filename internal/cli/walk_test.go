@@ -18,12 +18,13 @@ import (
 	"github.com/classwaves/rekey/plan"
 )
 
-// walkPlan has leases that a test can wait for, and no soak worth the name.
+// walkPlan has leases and answers that a busy machine does not outlast, renewals that a test can wait for, and no soak worth
+// the name.
 const walkPlan = `version: 1
 environment: prod
 control_prefix: "cw:{env}:rekey:"
 server: {url: "%s"}
-fleet: {lease: 2s, renew: 200ms, margin: 500ms}
+fleet: {lease: 20s, renew: 3s, margin: 500ms}
 soak: 300ms
 audit: {allow: [tester]}
 rules:
@@ -62,7 +63,18 @@ func newWalked(t *testing.T, instances int) *walked {
 		w.join(ctx, i)
 	}
 	t.Cleanup(func() { stop(); w.work.Wait() })
+	if instances > 0 {
+		w.allSay(instances)
+	}
 	return w
+}
+
+// allSay waits until all instances have said where they are, which they do a moment after they have joined.
+func (w *walked) allSay(instances int) {
+	w.t.Helper()
+	redistest.WaitFor(w.t, 30*time.Second, func() bool {
+		return strings.Contains(w.run(exitDone, "status").stdout, fmt.Sprintf("%d of %[1]d", instances))
+	})
 }
 
 // join starts an instance that works until the test ends.
@@ -332,6 +344,7 @@ func TestRestorePhase(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = m.Close() }) // the test closes no connection of it
+	w.allSay(1)
 	w.set("DEL", "cw:prod:rekey:phase")
 	run := w.run(exitDone, "status")
 	if !strings.Contains(run.stdout, "unsafe    the control record of rule sessions is gone, and instances are in guard\n          Try: rekey restore-phase sessions --phase guard") {
