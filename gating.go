@@ -153,11 +153,11 @@ func (r *Rekey) begin(ctx context.Context, rule int, goal phase.Phase) (stop pha
 
 // gatedStepsTo are the steps with a gate on the way from legacy to a goal. To prefixed there are two ways, and the fleet is on
 // that of the phase which a process entered last: in sealed a key that only its legacy name has is not seen, in drain it is.
+// Where that cannot be read it is taken for drain, which misses no key whichever way the fleet is on.
 func (r *Rekey) gatedStepsTo(ctx context.Context, rule int, goal phase.Phase) []phase.Step {
 	direct, ok := phase.StepBetween(r.plan.Rules[rule].Strategy, phase.Drain, goal)
 	if ok && len(direct.Gates) > 0 && goal == phase.Prefixed && r.evidence != nil {
-		// Where this look fails, so does the one for the verdict.
-		if last, _, err := r.evidence.LastEntered(ctx, rule, []phase.Phase{phase.Drain, phase.Sealed}); err == nil && last == phase.Drain {
+		if last, _, err := r.evidence.LastEntered(ctx, rule, []phase.Phase{phase.Drain, phase.Sealed}); err != nil || last == phase.Drain {
 			return append(r.gatedSteps(rule, phase.Legacy, phase.Drain), direct)
 		}
 	}

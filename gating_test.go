@@ -236,6 +236,21 @@ func TestGatedFlagsWhenTheLookFails(t *testing.T) {
 	}
 }
 
+// TestGatedFlagsMissNoLegacyKey: the fleet of a process that cannot look may wait in drain, where a key may have its legacy
+// name alone; in sealed the process would not see it, and write anew beside it.
+func TestGatedFlagsMissNoLegacyKey(t *testing.T) {
+	server, ctx := redistest.Shared(t), t.Context()
+	p, bare := planOn(t, server), server.Client()
+	must(t, bare.Set(ctx, "secure_session:a", "v", 0).Err())
+	must(t, bare.SAdd(ctx, p.ControlPrefix()+"flags:sessions", "no hash").Err())
+	r, _ := gatedGoal{rule: "sessions", strategy: phase.Mirror, flags: phase.FlagsCache, goal: phase.Prefixed}.begin(t, p)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: r.Dialer(nil), MaxRetries: -1})
+	defer func() { must(t, rdb.Close()) }()
+	if got, err := rdb.Get(ctx, "secure_session:a").Result(); got != "v" || err != nil {
+		t.Errorf("got %q, %v in %v, want v", got, err, r.Phases()["sessions"])
+	}
+}
+
 // TestGatedFlagsOnAServerThatHangs: the look for a verdict ends soon on a server that takes connections and answers nothing.
 func TestGatedFlagsOnAServerThatHangs(t *testing.T) {
 	server := redistest.Start(t)
