@@ -2,7 +2,9 @@ package rekey_test
 
 import (
 	"context"
+	"io"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/rueidis"
@@ -87,4 +89,31 @@ rules:
 		must(t, rdb.Close())
 		must(t, r.Close())
 	}
+}
+
+// TestNoPhaseWaitsForASentinel: a sentinel has no keys, so nothing that it leaves unanswered, and nothing that a client
+// leaves unread, holds a change of phase up. It may be gone for good.
+func TestNoPhaseWaitsForASentinel(t *testing.T) {
+	server := redistest.Start(t)
+	sentinel := server.Sentinel("group")
+	p := loadPlan(t, "server: {url: \"redis://group\", sentinel: [\""+sentinel+"\"]}\n"+testPlan)
+	phases := rekey.NewManual(nil)
+	r, err := rekey.Open(t.Context(), p, rekey.WithSource(phases))
+	must(t, err)
+	defer func() { must(t, r.Close()) }()
+	conn, err := r.Dialer(nil)(t.Context(), "tcp", sentinel)
+	must(t, err)
+	defer func() { must(t, conn.Close()) }()
+	const ping, pong = "*1\r\n$4\r\nPING\r\n", "+PONG\r\n"
+	_, err = conn.Write([]byte(ping))
+	must(t, err)
+	_, err = io.ReadFull(conn, make([]byte, len(pong)))
+	must(t, err)
+
+	_, err = conn.Write([]byte(ping)) // the reply to which nobody reads
+	must(t, err)
+	phases.Set(map[string]phase.Phase{"sessions": phase.Guard})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	must(t, r.WaitReached(ctx))
 }

@@ -225,8 +225,12 @@ func reuse(b []byte) []byte {
 const Never = math.MaxUint64
 
 // Oldest is the version of the oldest table under which something is under way on
-// this connection: a command whose reply has not come, an open MULTI, a WATCH.
+// this connection: a command whose reply has not come, an open MULTI, a WATCH. A sentinel has
+// no keys, so nothing is on a connection to one.
 func (s *Session) Oldest() uint64 {
+	if s.sentinel {
+		return Never
+	}
 	oldest := uint64(Never)
 	for _, r := range s.retries {
 		oldest = min(oldest, r.entry.version)
