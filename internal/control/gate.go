@@ -20,7 +20,7 @@ type reachedRecord struct {
 	At    int64      `json:"at"` // microseconds of the server's clock
 }
 
-// quietRecord is a soak under way: what each instance had counted when it began.
+// quietRecord is a soak under way: what each instance had counted when it began, or when the instance came.
 type quietRecord struct {
 	Epoch     string            `json:"epoch"`
 	Mark      fleet.Mark        `json:"mark"`

@@ -112,7 +112,7 @@ func (c *Controller) noteReached(ctx context.Context, s *snapshot, rule int) err
 		return nil
 	}
 	return c.put(ctx, "reached", c.store.Keys().Sweep(reachedKind, name),
-		reachedRecord{Epoch: target.Epoch, Mark: target.Mark, RunID: s.server.runID})
+		reachedRecord{Epoch: target.Epoch, Mark: target.Mark, RunID: s.server.runID}, 0)
 }
 
 // replicated waits until the connected replicas have all that was written so far: the last step, and what its

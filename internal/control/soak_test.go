@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -95,6 +96,50 @@ func TestAFallbackBeginsTheSoakAnew(t *testing.T) {
 	}
 	if got := w.soaked("sessions"); got != began {
 		t.Errorf("what is no fallback of sessions began the soak anew")
+	}
+}
+
+// One that came during a soak and has gone is missed by whoever goes on with that soak, too: by another controller, and by
+// one that had to bury it while the soak came to its end.
+func TestTheSoakOfAnotherControllerMissesWhoCame(t *testing.T) {
+	w := newWorld(t, testPlan)
+	w.fill(5)
+	w.join("a")
+	w.run(phase.Dual, "sessions")
+	var looks atomic.Int64
+	var missed atomic.Bool
+	o := w.options()
+	o.Soak = time.Hour
+	o.Progress = func(e control.Event) {
+		if e.Kind == control.Soaking {
+			looks.Add(1)
+			missed.Store(missed.Load() || strings.Contains(e.Text, "an instance has gone"))
+		}
+	}
+	c := w.open(o)
+	ctx, interrupt := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx, []string{"sessions"}, phase.Settled) }()
+	redistest.WaitFor(t, within, func() bool { return w.soaked("sessions") > 0 })
+	began := w.soaked("sessions")
+	b := w.join("b")
+	before := looks.Load()
+	redistest.WaitFor(t, within, func() bool { return looks.Load() >= before+2 }) // it was seen
+	interrupt()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if w.soaked("sessions") != began {
+		t.Error("that one came began the soak anew")
+	}
+	b.goes()
+	o.Soak = time.Millisecond // which is over
+	w.runWith(o, phase.Settled, "sessions")
+	if !missed.Load() {
+		t.Error("the step was made, and nobody knows what the one that has gone had read")
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -154,32 +153,26 @@ func sweepError(err error) error {
 // soak waits until nobody has read a legacy key for the time that is asked for.
 func (w *walker) soak(ctx context.Context, s *snapshot, target fleet.Target) (bool, error) {
 	if w.soaking.IsZero() {
-		w.soaking, w.came = time.Now(), make(map[string]uint64)
+		w.soaking = time.Now()
 	}
 	key := w.store.Keys().Sweep(quietKind, w.goal.Rule)
 	for began := time.Now(); ; {
 		holds, why := w.gate.quiet(s, w.rule, target)
-		r, begun := readRecord[quietRecord](s, key)
-		before := maps.Clone(w.came)
-		maps.Copy(before, r.Fallbacks)
-		noise, try := s.noise(w.goal.Rule, before)
-		if holds && noise == "" {
+		if holds {
 			w.tell(Event{Kind: Proven, Rule: w.goal.Rule, From: target.Phase, Gate: phase.Quiet.String()})
 			return true, nil
 		}
-		if !begun || r.Epoch != target.Epoch || r.Mark != target.Mark || noise != "" {
+		r, begun := readRecord[quietRecord](s, key)
+		at, counted := r.At, s.fallbacks(w.goal.Rule)
+		if noise, try := s.noise(w.goal.Rule, r.Fallbacks); !begun || r.Epoch != target.Epoch || r.Mark != target.Mark || noise != "" {
 			if begun && noise != "" && time.Since(w.soaking) > 2*w.gate.soak+max(w.Patience, 0) {
 				return false, blockedError{gateBlocker(phase.Quiet.String(), true, "the soak does not come to its end: "+noise+"; "+try)}
 			}
-			if err := w.put(ctx, "soak", key, quietRecord{Epoch: target.Epoch, Mark: target.Mark, Fallbacks: s.fallbacks(w.goal.Rule)}); err != nil {
+			at = 0
+		}
+		if at == 0 || len(counted) > len(r.Fallbacks) { // one that has come is to be missed when it goes
+			if err := w.put(ctx, "soak", key, quietRecord{Epoch: target.Epoch, Mark: target.Mark, Fallbacks: counted}, at); err != nil {
 				return false, err
-			}
-			clear(w.came)
-		} else {
-			for id, n := range s.fallbacks(w.goal.Rule) {
-				if _, known := before[id]; !known {
-					w.came[id] = n
-				}
 			}
 		}
 		w.tell(Event{Kind: Soaking, Rule: w.goal.Rule, From: target.Phase, Text: why})
@@ -290,8 +283,8 @@ func (c *Controller) nextMark(s *snapshot, rule string) fleet.Mark {
 	return m
 }
 
-// put writes a record with its date, which is its last field.
-func (c *Controller) put(ctx context.Context, write, key string, record any) error {
+// put writes a record with its date, which is its last field; 0: now.
+func (c *Controller) put(ctx context.Context, write, key string, record any, at int64) error {
 	text, err := json.Marshal(record)
 	if err != nil {
 		return fmt.Errorf("rekey: encode a record: %w", err)
@@ -300,6 +293,6 @@ func (c *Controller) put(ctx context.Context, write, key string, record any) err
 	if !ok {
 		return fmt.Errorf("rekey: encode a record: its date is not its last field")
 	}
-	_, _, err = c.lock.run(ctx, write, putScript, c.client, []string{c.store.Keys().Lock(), key}, before, "}")
+	_, _, err = c.lock.run(ctx, write, putScript, c.client, []string{c.store.Keys().Lock(), key}, before, "}", at)
 	return err
 }

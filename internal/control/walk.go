@@ -145,10 +145,9 @@ type walker struct {
 	*Controller
 	goal    Goal
 	rule    int
-	made    int               // steps
-	soaking time.Time         // since the walk has waited for quiet in this phase
-	came    map[string]uint64 // what instances had counted when they came, behind the beginning of the soak
-	proofs  int               // how often gates were proven and did not hold afterwards
+	made    int       // steps
+	soaking time.Time // since the walk has waited for quiet in this phase
+	proofs  int       // how often gates were proven and did not hold afterwards
 }
 
 // next is the step that is to be made, as far as the records say. It is false where there is none.
