@@ -15,9 +15,6 @@ import (
 	"github.com/classwaves/rekey/internal/redistest"
 )
 
-// quick makes outages short.
-func quick(c *Config) { c.CacheTimeout = 200 * time.Millisecond }
-
 // running runs analytics in the background until the function that it gives is called.
 func running(t *testing.T, a *Analytics) (stop func()) {
 	t.Helper()
@@ -36,7 +33,7 @@ func running(t *testing.T, a *Analytics) (stop func()) {
 // that was acknowledged is gone, and nobody was restarted.
 func TestRedisIsKilledAndComesBackEmpty(t *testing.T) {
 	s, db := redistest.Start(t), newMemory(2)
-	a, b := start(t, client(s), db, quick), start(t, client(s), db, quick)
+	a, b := start(t, client(s, once), db), start(t, client(s, once), db)
 	apply(t, a, "s0", joined("s0-a"), joined("s0-a"))
 	apply(t, b, "s0", joined("s0-b"))
 	apply(t, b, "s1", joined("s1-a"), joined("s1-b")) // and not a word more until the end
@@ -97,7 +94,7 @@ func TestRedisIsKilledAndComesBackEmpty(t *testing.T) {
 // speaks of the session again.
 func TestRedisComesBackWithTheEntryOfBefore(t *testing.T) {
 	s, db := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always")), newMemory(1)
-	a, b := start(t, client(s), db, quick), start(t, client(s), db, quick)
+	a, b := start(t, client(s, once), db), start(t, client(s, once), db)
 	apply(t, a, "s0", joined("s0-a"))
 	apply(t, b, "s0", joined("s0-b"))
 	dashboardOf(t, b, "t0")
@@ -175,7 +172,7 @@ func resumeWhenCut(link *redistest.Link) (wait func()) {
 func TestARefusedUpdateIsTakenBack(t *testing.T) {
 	s, db := redistest.Shared(t), newMemory(1)
 	link := redistest.SlowLink(t, s.Addr())
-	a := start(t, s.Client(func(o *redis.Options) { o.Addr, o.ContextTimeoutEnabled = link.Addr(), true }), db, quick)
+	a := start(t, s.Client(withAddr(link.Addr())), db, func(c *Config) { c.CacheTimeout = 2 * time.Second })
 	other := start(t, s.Client(), db)
 	apply(t, a, "s0", joined("s0-a"))
 	link.Stall(redistest.ToClient)
@@ -204,11 +201,11 @@ func TestARefusedUpdateIsTakenBack(t *testing.T) {
 
 func TestTheDatabaseIsDown(t *testing.T) {
 	s, db := redistest.Start(t), newMemory(2)
-	rdb := client(s)
-	a := start(t, rdb, db, quick)
+	rdb := client(s, once)
+	a := start(t, rdb, db)
 	apply(t, a, "s0", joined("s0-a"))
 	db.set(func(m *memory) { m.down = true })
-	fresh := start(t, client(s), db, quick)
+	fresh := start(t, client(s, once), db)
 	for name, x := range map[string]*Analytics{"a process that knows the session": a, "one that does not": fresh} {
 		apply(t, x, "s0", joined("s0-a"))
 		if got := sessionOf(t, x, "s0").Participants; got < 2 {
@@ -259,7 +256,7 @@ func TestFiftyWritersWithoutRedis(t *testing.T) {
 	s, db := redistest.Start(t), newMemory(1)
 	var processes []*Analytics
 	for range 4 {
-		processes = append(processes, start(t, client(s), db, quick))
+		processes = append(processes, start(t, client(s, once), db))
 	}
 	s.Kill()
 	hammer(t, processes)

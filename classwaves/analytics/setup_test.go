@@ -126,7 +126,7 @@ var _ Source = (*memory)(nil)
 // start makes analytics over a client.
 func start(t testing.TB, rdb redis.UniversalClient, db Source, changes ...func(*Config)) *Analytics {
 	t.Helper()
-	c := Config{Redis: rdb, Source: db, NoJitter: true}
+	c := Config{Redis: rdb, Source: db, NoJitter: true, CacheTimeout: waitAtMost, SourceTimeout: waitAtMost} // a busy machine is no outage
 	for _, change := range changes {
 		change(&c)
 	}
@@ -137,10 +137,13 @@ func start(t testing.TB, rdb redis.UniversalClient, db Source, changes ...func(*
 	return a
 }
 
-// client is one that gives up soon, as an application's should.
-func client(s *redistest.Server) *redis.Client {
-	return s.Client(func(o *redis.Options) { o.ContextTimeoutEnabled = true })
+// client is one that gives up when its caller does, as an application's should.
+func client(s *redistest.Server, changes ...func(*redis.Options)) *redis.Client {
+	return s.Client(append(changes, func(o *redis.Options) { o.ContextTimeoutEnabled = true })...)
 }
+
+// once makes a client try everything once, so that it is known at once that its server was killed.
+func once(o *redis.Options) { o.MaxRetries, o.DialerRetries = -1, 1 }
 
 func apply(t testing.TB, a *Analytics, session string, events ...Event) SessionMetrics {
 	t.Helper()

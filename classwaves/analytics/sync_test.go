@@ -44,7 +44,7 @@ func TestSyncWritesWhatTheDatabaseListsAsLive(t *testing.T) {
 // What the cache cannot be asked for is reported, session by session.
 func TestSyncReportsWhatItMissed(t *testing.T) {
 	s, db := redistest.Start(t), newMemory(3)
-	a, b := start(t, client(s), db, quick), start(t, client(s), db, quick)
+	a, b := start(t, client(s, once), db), start(t, client(s, once), db)
 	apply(t, a, "s0", joined("s0-a"))
 	apply(t, b, "s1", joined("s1-a"))
 	s.Kill()
@@ -66,7 +66,7 @@ func TestSyncReportsWhatItMissed(t *testing.T) {
 func TestSyncRestoresEntries(t *testing.T) {
 	s, db := redistest.Shared(t), newMemory(1)
 	link := redistest.SlowLink(t, s.Addr())
-	cut := start(t, s.Client(withAddr(link.Addr())), db, quick)
+	cut := start(t, s.Client(withAddr(link.Addr()), once), db)
 	apply(t, cut, "s0", joined("s0-a"))
 	apply(t, start(t, s.Client(), db), "s0", joined("s0-b"))
 	link.Refuse()
@@ -188,7 +188,7 @@ func TestEnded(t *testing.T) {
 // A session is ended while Redis is away.
 func TestEndedWithoutRedis(t *testing.T) {
 	s, db := redistest.Start(t), newMemory(1)
-	a := start(t, client(s), db, quick)
+	a := start(t, client(s, once), db)
 	apply(t, a, "s0", joined("s0-a"))
 	s.Kill()
 	db.set(func(m *memory) { m.sessions["s0"] = SessionInfo{ID: "s0", TeacherID: "t0", Ended: true} })

@@ -78,7 +78,7 @@ func TestALockedFile(t *testing.T) {
 	url := databasetest.SQLite(t)
 	other := databasetest.Open(t, url)
 	withClass(t, other)
-	db, err := database.Config{URL: url, Timeout: 100 * time.Millisecond}.Open(t.Context())
+	db, err := database.Config{URL: url, Timeout: time.Second}.Open(t.Context())
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
 

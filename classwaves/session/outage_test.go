@@ -34,11 +34,8 @@ func sqlite(t testing.TB) *gate {
 	return &gate{Backing: db}
 }
 
-// impatient are options of a client that gives up at once.
-func impatient(o *redis.Options) {
-	o.MaxRetries, o.DialerRetries = -1, 1
-	o.DialTimeout, o.ReadTimeout = 200*time.Millisecond, 200*time.Millisecond
-}
+// impatient are options of a client that tries everything once, so that it is known at once that its server was killed.
+func impatient(o *redis.Options) { o.MaxRetries, o.DialerRetries = -1, 1 }
 
 // trusts beats until a process trusts Redis.
 func trusts(t testing.TB, processes ...*process) {
@@ -305,7 +302,9 @@ func TestDatabaseHangs(t *testing.T) {
 func TestRedisHangs(t *testing.T) {
 	server := redistest.Start(t)
 	backing := sqlite(t)
-	p := start(t, server.Client(impatient), backing, func(c *session.Config) { c.CacheTimeout = 200 * time.Millisecond })
+	const soon = 200 * time.Millisecond
+	client := server.Client(impatient, func(o *redis.Options) { o.DialTimeout, o.ReadTimeout = soon, soon })
+	p := start(t, client, backing, func(c *session.Config) { c.CacheTimeout = soon })
 	b, out := loggedIn(t, p, "anna"), loggedIn(t, p, "anna")
 	server.Pause()
 	b.want(t, p, "/me", http.StatusOK)

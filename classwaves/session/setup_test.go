@@ -62,7 +62,7 @@ func start(t testing.TB, rdb *redis.Client, backing session.Backing, changes ...
 func prepare(t testing.TB, rdb *redis.Client, backing session.Backing, changes ...func(*session.Config)) *process {
 	t.Helper()
 	cfg := session.Config{Redis: rdb, Backing: backing, Keys: []session.Key{key(t, "k1")}, NoJitter: true,
-		CacheTimeout: within, // a busy machine is no outage
+		CacheTimeout: within, DatabaseTimeout: within, // a busy machine is no outage
 	}
 	for _, change := range changes {
 		change(&cfg)
