@@ -58,6 +58,10 @@ func (s *Session) command(raw []byte, args [][]byte) bool {
 			args, raw, use = within, resp.AppendCommand(nil, within...), c.Use(within)
 		}
 	}
+	if s.multi != nil && s.multi.unsure != "" && s.differs(c, use, args) {
+		s.refuse(s.rule(), ReasonTransaction, "rekey: SELECT "+s.multi.unsure+" inside MULTI may fail, and what is behind it would run in another database; send it once before MULTI")
+		return true
+	}
 	taken := true
 	switch use.Class {
 	case command.ClassSession:
@@ -121,7 +125,7 @@ func (s *Session) resolve(c *command.Command, args [][]byte) (ruled bool) {
 // find is resolve for whoever may not need the names that the client did not write: see counterparts.
 func (s *Session) find(c *command.Command, args [][]byte) (ruled bool) {
 	s.keys = s.keys[:0]
-	if !s.rules.hold(s.database()) {
+	if !s.holds() {
 		return false
 	}
 	at, err := c.Keys(s.at[:0], args)
@@ -175,7 +179,7 @@ func (s *Session) counterparts() {
 
 // keyed handles a command on keys.
 func (s *Session) keyed(c *command.Command, use command.Use, raw []byte, args [][]byte) bool {
-	if c.NeedsGetKeys() && s.rules.hold(s.database()) && !s.asWritten(args) {
+	if c.NeedsGetKeys() && s.holds() && !s.asWritten(args) {
 		switch {
 		case s.told == nil && s.multi != nil:
 			s.refuse(-1, ReasonUnknown, "rekey: only the server can tell the keys of "+printable(args[0])+", and not inside MULTI")

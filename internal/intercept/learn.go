@@ -181,7 +181,7 @@ func (s *Session) ask(args [][]byte) bool {
 	case s.multi == nil && strings.EqualFold(string(args[0]), "sentinel"):
 		s.pass(resp.AppendCommand(nil, args...)).version = Never
 		return true
-	case !s.rules.hold(s.database()) || s.asWritten(args):
+	case !s.holds() || s.asWritten(args):
 		s.pass(resp.AppendCommand(nil, args...))
 		return true
 	case len(args[0]) > maxName:

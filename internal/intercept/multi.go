@@ -22,6 +22,9 @@ type multi struct {
 	lines   []queuedLine // what the server has queued
 	answers int          // commands of the application among them
 	selects bool         // it has a SELECT: what is behind EXEC may run in another database
+	// unsure is the database that a SELECT of it names where nobody knows whether the server has it, and where
+	// the rules hold there or in the one of before, but not in both; "" without one.
+	unsure string
 }
 
 type queuedLine struct {

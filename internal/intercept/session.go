@@ -18,6 +18,7 @@ type Session struct {
 
 	// What the client has made of its connection.
 	db         int
+	highest    int // database that the server has been seen to have: those below are there as well
 	proto      int
 	multi      *multi
 	watch      *Table // the table at the first WATCH, nil without one

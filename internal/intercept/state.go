@@ -57,7 +57,7 @@ func (s *Session) state(c *command.Command, raw []byte, args [][]byte) bool {
 		db, err := strconv.Atoi(string(args1(args)))
 		s.wait(raw, func(reply []byte) {
 			if err == nil && isOK(reply) {
-				s.db = db
+				s.selected(db)
 			}
 		})
 	case "hello":
@@ -178,15 +178,7 @@ func (s *Session) stateInMulti(c *command.Command, raw []byte, args [][]byte) bo
 	case "quit":
 		s.immediate(raw)
 	case "select":
-		e := s.pass(raw)
-		if db, err := strconv.Atoi(string(args1(args))); err == nil {
-			m.db, m.selects = db, true
-			e.then = func(reply []byte) {
-				if isOK(reply) { // only EXEC tells whether the server has the database
-					s.db = db
-				}
-			}
-		}
+		s.selectInMulti(m, raw, args)
 	case "hello", "auth", "monitor", "client reply", "client tracking",
 		"subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe":
 		s.refuse(-1, ReasonTransaction, "rekey: "+strings.ToUpper(c.Name)+" inside MULTI is not supported; send it before")
