@@ -104,8 +104,21 @@ func (s *Session) askID(then func()) {
 // question adds an entry for a question of the session's own that touches no key, so that
 // nothing has to wait for its answer.
 func (s *Session) question(then func(reply []byte)) {
-	s.internal(then)
+	s.internal(func(reply []byte) {
+		if turnedAway(reply) {
+			s.farewell = bytes.Clone(reply)
+			s.emitNow(reply, false)
+			return // and waits for the end of the connection
+		}
+		then(reply)
+	})
 	s.q.last().version = Never
+}
+
+// turnedAway says that a server has answered no question, but has said why it takes no client, in front of closing the
+// connection: it has enough of them, or takes none from another machine (protected mode).
+func turnedAway(reply []byte) bool {
+	return bytes.HasPrefix(reply, []byte("-ERR max number of clients")) || bytes.HasPrefix(reply, []byte("-DENIED "))
 }
 
 // serverOf reads INFO. What it does not say is taken for the worse.

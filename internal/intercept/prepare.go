@@ -2,6 +2,7 @@ package intercept
 
 import (
 	"bytes"
+	"errors"
 	"time"
 )
 
@@ -17,7 +18,7 @@ func (c *Conn) Prepare(key LinkKey) (refusal []byte, err error) {
 		s.unstall()
 	})
 	if err := c.await(); err != nil || refusal != nil {
-		return refusal, err
+		return refusal, c.turnedAway(err)
 	}
 	c.mu.Lock()
 	s.auth = []byte(key.Login)
@@ -26,7 +27,7 @@ func (c *Conn) Prepare(key LinkKey) (refusal []byte, err error) {
 	}
 	s.proto = key.Proto
 	s.learnAll()
-	err = c.await()
+	err = c.turnedAway(c.await())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.locked != nil && err == nil {
@@ -38,8 +39,18 @@ func (c *Conn) Prepare(key LinkKey) (refusal []byte, err error) {
 	return nil, err
 }
 
-// AdmissionError says why a connection was not admitted. Its text is what a client is told that the connection
-// was for.
+// turnedAway is why the connection has ended, in the server's words where it has said some.
+func (c *Conn) turnedAway(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if said := c.session.farewell; err != nil && said != nil {
+		return &AdmissionError{errors.New(string(bytes.TrimSpace(said[1:])))}
+	}
+	return err
+}
+
+// AdmissionError says why a connection was not admitted, by the instance or by the server. Its text is what a client
+// is told that the connection was for.
 type AdmissionError struct{ Reason error }
 
 func (e *AdmissionError) Error() string { return e.Reason.Error() }

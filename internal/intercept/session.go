@@ -40,6 +40,7 @@ type Session struct {
 	noMulti  string
 	sentinel bool   // it is a sentinel
 	locked   []byte // the server's NOAUTH to the questions in front of the command at hand
+	farewell []byte // what it said in front of closing the connection, see turnedAway
 
 	admission bool // somebody must be asked before the first command
 	admitting bool // somebody is being asked
