@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -38,4 +39,11 @@ func clustered(ctx context.Context, server plan.Server) bool {
 	defer func() { _ = c.Close() }() // it was asked
 	info, err := c.Info(ctx, "cluster").Result()
 	return err == nil && strings.Contains(info, "cluster_enabled:1")
+}
+
+// soonClustered is [clustered] for who does not wait for a server that is away: the proxy serves when it is back.
+func soonClustered(ctx context.Context, server plan.Server) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return clustered(ctx, server)
 }

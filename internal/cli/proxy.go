@@ -130,7 +130,10 @@ func (a *app) runProxy(ctx context.Context, f proxyFlags) error {
 	if err := access.reopen(); err != nil {
 		return misused("--access-log FILE, in a directory that this user may write", "%w", err)
 	}
-	defer func() { _ = access.close() }() // every line was written at once
+	defer func() { _ = access.close() }()                    // every line was written at once
+	if f.phases != "fleet" && soonClustered(ctx, p.Server) { // the fleet's records do not come about in one
+		return errClustered()
+	}
 	s, err := proxy.Open(ctx, o)
 	if err != nil {
 		return proxyFailed(p, err)

@@ -378,7 +378,7 @@ func TestProxyIsReady(t *testing.T) {
 func TestProxyRefusesACluster(t *testing.T) {
 	server := redistest.Start(t, redistest.WithConfig("cluster-enabled yes"))
 	file := planFile(t, fmt.Sprintf(walkPlan, server.URL()))
-	commands := []string{"proxy --check", "proxy --listen 127.0.0.1:0", "status"}
+	commands := []string{"proxy --check", "proxy --listen 127.0.0.1:0", "proxy --phases dual --listen 127.0.0.1:0", "proxy --phases flags --listen 127.0.0.1:0", "status"}
 	look := func(state string) {
 		t.Helper()
 		for _, args := range commands {
