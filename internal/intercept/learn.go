@@ -23,6 +23,7 @@ func (s *Session) learnFirst() bool {
 		return s.learnID()
 	}
 	s.learnAll()
+	s.cachingAgain()
 	return true
 }
 
@@ -224,6 +225,7 @@ func (s *Session) ask(args [][]byte) bool {
 		}
 	})
 	s.send([]byte("COMMAND"), []byte("INFO"), []byte(name))
+	s.cachingAgain()
 	return false
 }
 
@@ -268,6 +270,7 @@ func (s *Session) askKeys(args [][]byte) bool {
 	})
 	s.asking = printable(args[0])
 	s.send(append([][]byte{[]byte("COMMAND"), []byte("GETKEYS")}, args...)...)
+	s.cachingAgain()
 	return false
 }
 

@@ -28,6 +28,7 @@ type Session struct {
 	broadcast  [][]byte // these, and what was added to them
 	redirect   int64    // CLIENT ID that gets the invalidations, 0: this one
 	replyMode  replyMode
+	caching    string // YES or NO of the CLIENT CACHING that holds for the next command, "" without
 	subs       subscriptions
 	monitoring bool
 	auth       []byte // the last AUTH or HELLO that the server accepted
@@ -340,6 +341,7 @@ func (s *Session) client0() []byte {
 func (s *Session) push(k kind) *entry {
 	e := s.q.push()
 	e.kind, e.version, e.mute = k, s.table.Version, s.replyMode.take()
+	s.caching = ""
 	if s.multi != nil {
 		e.version = s.multi.table.Version
 	}

@@ -91,7 +91,11 @@ func (s *Session) state(c *command.Command, raw []byte, args [][]byte) bool {
 		}
 		s.setInfo(raw, args)
 	default:
+		caching := s.caching
 		s.pass(raw)
+		if strings.HasPrefix(c.Name, "client ") {
+			s.aboutClient(c, args, caching)
+		}
 	}
 	return true
 }
