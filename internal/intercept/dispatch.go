@@ -343,16 +343,17 @@ func (s *Session) describe(e *entry, c *command.Command, rc *rewrite.Command) {
 	case command.NamesStreams:
 		e.names = namesStreams
 	}
-	// Only errors about streams name keys.
-	if e.names == namesNone && c.Name[0] != 'x' {
-		return
-	}
+	// Errors about streams name keys. Any other command may be unknown to the server, which quotes its beginning then.
+	stream := e.names != namesNone || c.Name[0] == 'x'
 	for i := range s.keys {
 		k := &s.keys[i]
 		if k.Rule < 0 {
 			continue
 		}
 		asked := rc.Args[k.Arg]
+		if !stream && (k.Arg > maxQuotedArgs || len(asked) > maxQuotable) {
+			continue
+		}
 		other := k.Target
 		if bytes.Equal(asked, other) {
 			other = k.Legacy

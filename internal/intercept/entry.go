@@ -71,6 +71,9 @@ func (e *entry) reset() {
 	if cap(raw) > maxKept {
 		raw = nil
 	}
+	if cap(arena) > maxKept {
+		arena = nil
+	}
 	*e = entry{lines: lines, raw: raw, renames: renames, local: local, arena: arena, rule: rewrite.NoRule}
 }
 

@@ -11,6 +11,12 @@ import (
 // renameError puts the application's name of a key in the place of the physical one
 // in an error that quotes it ("NOGROUP No such key 'cw:prod:...'").
 func (e *entry) renameError(reply []byte) []byte {
+	if len(e.renames) == 0 {
+		return reply
+	}
+	if _, words, ok := bytes.Cut(reply, []byte("with args beginning with: ")); ok && reply[0] == '-' {
+		return e.renameQuoted(reply[:len(reply)-len(words)], words)
+	}
 	for _, r := range e.renames {
 		if bytes.Contains(reply, r.physical) && !bytes.Equal(r.physical, r.asked) {
 			reply = bytes.ReplaceAll(bytes.Clone(reply), quoted(r.physical), quoted(r.asked))
@@ -20,6 +26,38 @@ func (e *entry) renameError(reply []byte) []byte {
 }
 
 func quoted(name []byte) []byte { return append(append([]byte{'\''}, name...), '\'') }
+
+// The server quotes words of a command that it does not know until they have 128 bytes with their quotes, and cuts the
+// last one short: no word behind so many is there. Names of more than a kilobyte are not kept for this.
+const (
+	maxQuoted     = 128
+	maxQuotedArgs = maxQuoted / 3
+	maxQuotable   = 1 << 10
+)
+
+// renameQuoted renames the words of a command that the server does not know, which stand behind head.
+func (e *entry) renameQuoted(head, words []byte) []byte {
+	out := bytes.Clone(head)
+	for rest := words; len(rest) > 0; {
+		quote, from := rest[0], 1
+		left, room := maxQuoted-(len(words)-len(rest)), maxQuoted-(len(out)-len(head))
+		for _, r := range e.renames {
+			word := r.physical[:min(len(r.physical), max(left, 0))]
+			if end := len(word) + 1; len(word) > 0 && len(rest) > end && rest[end] == quote && bytes.HasPrefix(rest[1:], word) {
+				out = append(append(out, quote), r.asked[:min(len(r.asked), max(room, 0))]...)
+				rest, from = rest[end:], 0
+				break
+			}
+		}
+		next := bytes.Index(rest[from:], []byte{' ', quote})
+		if next < 0 {
+			return append(out, rest...)
+		}
+		next += from + 1
+		out, rest = append(out, rest[:next]...), rest[next:]
+	}
+	return out
+}
 
 // asked is the application's name of a key in a reply.
 func (e *entry) askedFor(name []byte) []byte {
