@@ -254,24 +254,32 @@ var (
 // command does not tell them; the call waits.
 func (s *Session) askKeys(args [][]byte) bool {
 	s.stall()
-	s.internal(func(reply []byte) {
+	s.tellKeys(args, func(told *toldKeys) {
 		s.unstall()
-		s.told = &toldKeys{}
+		s.told = told
+	})
+	return false
+}
+
+// tellKeys asks for the keys of one call.
+func (s *Session) tellKeys(args [][]byte, then func(*toldKeys)) {
+	name := printable(args[0])
+	s.internal(func(reply []byte) {
+		told := &toldKeys{}
 		v, _, err := resp.Parse(reply)
 		switch {
 		case err == nil && v.Type == '*':
 			for _, e := range v.Elems {
-				s.told.names = append(s.told.names, bytes.Clone(e.Str))
+				told.names = append(told.names, bytes.Clone(e.Str))
 			}
 		case err == nil && v.Type == '-' && bytes.Contains(v.Str, []byte("no key arguments")):
 		default:
-			s.told.err = "rekey: the server does not tell the keys of " + s.asking
+			told.err = "rekey: the server does not tell the keys of " + name
 		}
+		then(told)
 	})
-	s.asking = printable(args[0])
 	s.send(append([][]byte{[]byte("COMMAND"), []byte("GETKEYS")}, args...)...)
 	s.cachingAgain()
-	return false
 }
 
 // toldKeys is what the server said of the keys of the next command.

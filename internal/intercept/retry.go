@@ -26,7 +26,8 @@ type retry struct {
 	running bool // it was sent again
 	tainted bool // a later write of its keys may have run
 	tries   int
-	after   []byte // answers of later commands
+	told    *toldKeys // its keys, where the server had to be asked for them
+	after   []byte    // answers of later commands
 }
 
 // maxTries bounds how often a read is sent again whose names do not stand still.
@@ -93,7 +94,18 @@ func (s *Session) retry() {
 	if !ok {
 		c, ok = s.lookup(args)
 	}
-	if !ok || !s.resolve(c, args) {
+	if ok && r.told == nil && c.NeedsGetKeys() && s.holds() {
+		s.tellKeys(args, func(told *toldKeys) {
+			s.retries[0].told = told
+			s.retry()
+		})
+		return
+	}
+	next := s.told // of the command that is read next
+	s.told = r.told
+	ok = ok && (s.told == nil || s.told.err == "" && s.hidden(args) < 0) && s.resolve(c, args)
+	s.told = next
+	if !ok {
 		s.retried(resp.AppendError(nil, string(r.refusal)))
 		return
 	}

@@ -1,12 +1,14 @@
 package intercept_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/classwaves/rekey/internal/intercept"
 	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/internal/resp"
 	"github.com/classwaves/rekey/phase"
 )
 
@@ -64,6 +66,39 @@ func TestCountedOnceWhenSentAgain(t *testing.T) {
 				t.Errorf("%s: %s: got %q, want %q", p, call, server.toClient, want)
 			}
 		}
+	}
+}
+
+// TestToldKeysAtFullMemory: a read whose keys the server alone can tell is sent again as any other, and the server is asked
+// for its keys again: the first answer held for the one command.
+func TestToldKeysAtFullMemory(t *testing.T) {
+	const movable = "*1\r\n*6\r\n$6\r\nx.call\r\n:-2\r\n*2\r\n+readonly\r\n+movablekeys\r\n:0\r\n:0\r\n:0\r\n"
+	rules := testRules(t)
+	setPhases(rules, phase.Dual, phase.Legacy)
+	server := &scripted{
+		t: t, s: intercept.NewSession(rules, time.Now), info: movable, keys: "*1\r\n$3\r\na:1\r\n",
+		full: func() {}, exists: func() string { return ":1\r\n" },
+	}
+	server.client("X.CALL a:1 v", "+value\r\n")
+	if server.toClient != "+value\r\n" {
+		t.Errorf("got %q, sent %q", server.toClient, server.sent)
+	}
+	var both []byte
+	for _, call := range []string{"GET a:1", "X.CALL a:2 v"} { // the server has told the keys of the second when the first is sent again
+		words := bytes.Fields([]byte(call))
+		both = resp.AppendCommand(both, words...)
+	}
+	server.keys, server.toClient = "*1\r\n$3\r\na:2\r\n", ""
+	if err := server.s.Client(both); err != nil {
+		t.Fatal(err)
+	}
+	if server.serve("+value\r\n"); server.toClient != "+value\r\n+value\r\n" {
+		t.Errorf("got %q, sent %q", server.toClient, server.sent)
+	}
+	server.keys = "-ERR Invalid arguments specified for command\r\n"
+	server.client("X.CALL a:1 v", "+value\r\n")
+	if !strings.HasPrefix(server.toClient, "-rekey: the server does not tell") {
+		t.Errorf("got %q, sent %q", server.toClient, server.sent)
 	}
 }
 

@@ -46,9 +46,8 @@ type Session struct {
 	admission bool // somebody must be asked before the first command
 	admitting bool // somebody is being asked
 
-	said   *command.Command // unknown or denied: of the next command, where the server had to be asked
-	told   *toldKeys        // its keys, where the server had to be asked for them
-	asking string
+	said *command.Command // unknown or denied: of the next command, where the server had to be asked
+	told *toldKeys        // its keys, where the server had to be asked for them
 
 	// Bytes of the client that are not read yet: an incomplete command, or more than
 	// one while the session is stalled.
