@@ -76,6 +76,10 @@ const heardPause = 20 * time.Millisecond
 // heard waits, on a server that has just begun, until the instances that its records tell of have renewed. The
 // records may be of an old snapshot, and those instances far beyond it: only they can tell. After the time of a
 // lease those who have not are gone, and so are their connections.
+//
+// Instances that join at the same time wait for each other as well, for that time at most. That a record says of no rule
+// which phase was reached does not tell a newcomer from one that was new when the snapshot was taken, and its time does
+// not either, since clocks go back where a server comes from elsewhere.
 func (a *Agent) heard(ctx context.Context) error {
 	_, began, err := a.store.Instances(ctx)
 	if err != nil {
