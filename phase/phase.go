@@ -80,7 +80,8 @@ func (p Phase) String() string {
 	return phaseNames[p]
 }
 
-// Parse reads the name of a phase.
+// Parse reads the name of a phase. Its error does not begin with "rekey:", like those of the other Parse functions here: it
+// is for the middle of a sentence that says where the name was written.
 func Parse(name string) (Phase, error) {
 	for p := Legacy; p <= Move; p++ {
 		if phaseNames[p] == name {

@@ -132,14 +132,16 @@ func Parse(name string, data []byte, lookup func(string) (string, bool), opts ..
 	return doc.check(s)
 }
 
-// Names returns the rules compiled: which rule a name belongs to. Its i-th pair is Rules[i].
+// Names returns the rules compiled: which rule a name belongs to. Its i-th pair is Rules[i]. Its type is that of rekey's own
+// packages, which alone have a use for it.
 func (p *Plan) Names() *keyname.Set { return p.names }
 
 // ControlPrefix returns what rekey's own keys begin with, the environment filled in.
 func (p *Plan) ControlPrefix() string { return p.control }
 
 // AnyControl returns the template of rekey's own keys of any environment that have a name behind their prefix; the name is a
-// template too. It is false where all environments have the same ones.
+// template too. It is false where all environments have the same ones. As with [Plan.Names], only rekey's own packages have a
+// use for it.
 func (p *Plan) AnyControl(name string) (*keyname.Template, bool) {
 	t, err := keyname.Parse(p.controlText+name, p.Environment)
 	if err != nil {

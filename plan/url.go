@@ -35,7 +35,8 @@ func (u URL) GoString() string { return fmt.Sprintf("plan.URL(%q)", u.String()) 
 // MarshalText keeps the password out of JSON and logs.
 func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
-// ParseURL checks the URL of a server. Its errors do not hold the URL.
+// ParseURL checks the URL of a server. Its errors do not hold the URL, and do not begin with "rekey:": they are for the
+// middle of a sentence that says where the URL was written.
 func ParseURL(text string) (URL, error) {
 	if clustered(text) {
 		return "", fmt.Errorf("a cluster is not supported yet: name a single server or a Sentinel group")
