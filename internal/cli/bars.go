@@ -70,10 +70,13 @@ func (s barScreen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 // View implements [tea.Model].
 func (s barScreen) View() tea.View {
 	var v tea.View
-	if s.now.Passes == 0 {
+	r := s.now
+	if r.Passes == 0 {
+		if r.Reason != "" { // it has not come to a page yet
+			v.Content = fmt.Sprintf("%v %s\n  %s\n", r.Kind, r.Rule, r.Reason)
+		}
 		return v
 	}
-	r := s.now
 	left := ""
 	if r.Left > 0 {
 		left = fmt.Sprintf("  %v left", r.Left)
@@ -91,7 +94,7 @@ func (s barScreen) View() tea.View {
 	}
 	lines = append(lines, fmt.Sprintf("  %d keys, %.0f/s, %d changed, %d problems", r.Matched, r.Rate, r.Changed, r.Problems))
 	if r.Reason != "" {
-		lines = append(lines, "  held back by "+r.Reason)
+		lines = append(lines, "  held back: "+r.Reason)
 	}
 	v.Content = strings.Join(lines, "\n") + "\n"
 	return v

@@ -60,7 +60,7 @@ func TestMeter(t *testing.T) {
 	}
 	s, _ := newBarScreen(true).Update(r)
 	view := s.View().Content
-	for _, want := range []string{"backfill sessions", "50 %", "20s left", "100 %  database 0, pass 1 of 2", "900 keys, 50/s, 7 changed, 1 problems", "held back by latency"} {
+	for _, want := range []string{"backfill sessions", "50 %", "20s left", "100 %  database 0, pass 1 of 2", "900 keys, 50/s, 7 changed, 1 problems", "held back: latency"} {
 		if !strings.Contains(view, want) {
 			t.Errorf("the bars do not show %q:\n%s", want, view)
 		}

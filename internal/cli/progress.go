@@ -125,6 +125,9 @@ func (p *progress) report(now sweep.Progress) {
 
 // text is a reading as a line.
 func (r reading) text() string {
+	if r.Passes == 0 { // nothing can be said of it but what holds it up
+		return "begins; " + r.Reason
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%.0f %%, pass %d of %d, %d keys", 100*r.Done, r.Pass, r.Passes, r.Matched)
 	if r.Rate > 0 {

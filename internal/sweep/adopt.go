@@ -107,7 +107,7 @@ func Adopt(ctx context.Context, o AdoptOptions) (AdoptResult, error) {
 	}
 	var links []*link
 	for _, database := range o.Plan.Databases {
-		links = append(links, newLink(o.Client, database, nil))
+		links = append(links, newLink(o.Client, database, nil).watched(&j.waits))
 	}
 	closeAll := func() (err error) {
 		for _, l := range links {
@@ -115,6 +115,7 @@ func Adopt(ctx context.Context, o AdoptOptions) (AdoptResult, error) {
 		}
 		return err
 	}
+	defer j.watchSilence()()
 	over := lateStop(ctx, closeAll)
 	err = j.all(ctx, context.WithoutCancel(ctx), links)
 	over()

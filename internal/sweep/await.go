@@ -44,7 +44,7 @@ func (r *run) await(ctx context.Context, why error) error {
 		if err := pause(ctx, awaitPoll); err != nil {
 			return err
 		}
-		probe := newLink(r.Client, r.Plan.Databases[0], nil)
+		probe := newLink(r.Client, r.Plan.Databases[0], nil).watched(&r.waits)
 		within, cancel := context.WithTimeout(ctx, left) // a server that hangs takes the question and says nothing
 		unhook := context.AfterFunc(within, func() { _ = probe.close() })
 		err := probe.client.Exists(ctx, controlKey(r.Plan, r.Kind, r.Rule)).Err()

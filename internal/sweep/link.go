@@ -20,6 +20,7 @@ const answerTimeout = time.Minute
 type link struct {
 	database int
 	client   *redis.Client
+	waits    *waits
 
 	mu     sync.Mutex // guards what follows
 	pages  *wire      // nil until it is asked for
@@ -61,6 +62,13 @@ func newLink(base *redis.Client, database int, admit func(context.Context, *redi
 	return &link{database: database, client: redis.NewClient(&o)}
 }
 
+// watched has what waits for an answer noted, from then on.
+func (l *link) watched(w *waits) *link {
+	l.waits = w
+	l.client.AddHook(w)
+	return l
+}
+
 // wire is the connection that carries pages. It is the walk's alone.
 func (l *link) wire(ctx context.Context) (*wire, error) {
 	l.mu.Lock()
@@ -72,7 +80,7 @@ func (l *link) wire(ctx context.Context) (*wire, error) {
 		}
 		return w, nil
 	}
-	w = newWire(*l.client.Options())
+	w = newWire(*l.client.Options(), l.waits)
 	l.pages = w // before it is open: close must reach it on a server that hangs
 	l.mu.Unlock()
 	if err := w.open(ctx); err != nil {

@@ -84,7 +84,8 @@ type Options struct {
 	Examples int
 	// ReplicaTimeout is how long connected replicas have to acknowledge the sweep; 0: [DefaultReplicaTimeout].
 	ReplicaTimeout time.Duration
-	// OnProgress is called after every page, by the goroutine of Run; nil: not called.
+	// OnProgress is called after every page, and while the server does not answer; never twice at once, and not after Run has
+	// returned. nil: not called.
 	OnProgress func(Progress)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -45,6 +46,10 @@ type run struct {
 	result   Result
 	reported map[reportedKey]struct{}
 	progress Progress
+
+	waits   waits      // of all connections but the sampler's
+	telling sync.Mutex // guards what follows, and has one told after the other
+	told    Progress   // last
 }
 
 // job is what a kind of sweep does: its walks over each database, and what they have proven when all are done.
@@ -63,6 +68,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	defer r.watchSilence()()
 	for {
 		r.attempt++
 		err = r.try(ctx)
@@ -90,7 +96,7 @@ func (r *run) try(ctx context.Context) error {
 	for _, database := range r.Plan.Databases {
 		links = append(links, newLink(r.Client, database, func(ctx context.Context, conn *redis.Conn) error {
 			return held.enter(ctx, conn, database)
-		}))
+		}).watched(&r.waits))
 	}
 	closeAll := func() (err error) {
 		for _, l := range links {
@@ -171,6 +177,7 @@ func prepare(o Options) (*run, error) {
 	}
 	r.result.Problems = make(map[Class]int64)
 	r.progress = Progress{Kind: o.Kind, Rule: o.Rule}
+	r.told = r.progress
 	return r, nil
 }
 
@@ -331,12 +338,20 @@ func (r *run) note(text string) {
 }
 
 func (r *run) report() {
+	p := r.progress
+	p.Counts, p.Problems = r.result.Counts, r.result.Found()
+	r.tell(func(told *Progress) { *told = p })
+}
+
+// tell gives the operator what was told last, with a change.
+func (r *run) tell(change func(*Progress)) {
 	if r.OnProgress == nil {
 		return
 	}
-	p := r.progress
-	p.Counts, p.Problems = r.result.Counts, r.result.Found()
-	r.OnProgress(p)
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	change(&r.told)
+	r.OnProgress(r.told)
 }
 
 // start sends one command for every key. The end that it returns gives each answer, a number, to the job. What take returns

@@ -23,6 +23,7 @@ type wire struct {
 	pinned  *redis.Conn
 	conn    net.Conn
 	timeout time.Duration
+	waits   *waits
 	ready   bool // all that is done with a new connection was done
 
 	out   []byte
@@ -35,8 +36,8 @@ type wire struct {
 const wireBytes = 64 << 10
 
 // newWire makes a wire with the options of a link.
-func newWire(o redis.Options) *wire {
-	w := &wire{timeout: o.ReadTimeout, in: make([]byte, wireBytes)}
+func newWire(o redis.Options, noted *waits) *wire {
+	w := &wire{timeout: o.ReadTimeout, waits: noted, in: make([]byte, wireBytes)}
 	dial := o.Dialer
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
@@ -57,6 +58,7 @@ func newWire(o redis.Options) *wire {
 
 // open makes the connection. It may be closed meanwhile.
 func (w *wire) open(ctx context.Context) error {
+	defer w.waits.begin()()
 	// Any command makes the connection. What the server says to this one does not matter, but to those that come before it.
 	if err := w.pinned.Ping(ctx).Err(); err != nil && (!w.ready || code(err) == "") {
 		return serverError("PING", err)
@@ -77,7 +79,9 @@ func (w *wire) send(commands []command) error {
 	if err := w.conn.SetDeadline(time.Now().Add(w.timeout)); err != nil {
 		return serverError(commands[0].name(), err)
 	}
+	over := w.waits.begin()
 	_, err := w.conn.Write(w.out)
+	over()
 	return serverError(commands[0].name(), err)
 }
 
@@ -169,7 +173,9 @@ func (w *wire) fill(need int) error {
 	if need = max(need, w.w+1); need > len(w.in) {
 		w.in = append(w.in, make([]byte, need-len(w.in))...)
 	}
+	over := w.waits.begin()
 	n, err := w.conn.Read(w.in[w.w:])
+	over()
 	w.w += n
 	if n > 0 {
 		return nil // an error comes again
