@@ -107,7 +107,7 @@ func (a *app) runDemo(ctx context.Context, f demoFlags) error {
 	show := func(w io.Writer) error { return report.Print(w) }
 	switch {
 	case a.json:
-		lines := demo.NewJSON(a.stdout)
+		lines := demo.NewJSON(told{a})
 		o.Observer, show = lines, func(io.Writer) error { return lines.Report(report) }
 		report, err = demo.Run(ctx, o)
 	case a.canDraw(a.stdout):
@@ -116,11 +116,11 @@ func (a *app) runDemo(ctx context.Context, f demoFlags) error {
 		report, err = demo.Run(ctx, o)
 		err = errors.Join(err, live.Close())
 	default:
-		o.Observer = demo.NewPlain(a.stdout)
+		o.Observer = demo.NewPlain(told{a})
 		report, err = demo.Run(ctx, o)
 	}
 	if report.Ops > 0 { // otherwise nothing was begun
-		err = errors.Join(err, a.written(show(a.stdout)))
+		_ = show(told{a}) // it is noted
 	}
 	return a.demoEnd(ctx, f, report, err)
 }

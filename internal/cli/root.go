@@ -24,6 +24,8 @@ type app struct {
 	running bool
 	// unread is set when nobody reads standard output any more: what does nothing but tell ends then.
 	unread atomic.Bool
+	// untold is the first error of standard output that is another one.
+	untold atomic.Pointer[error]
 }
 
 // newRoot builds the commands. A subcommand is a function in a file of its own name that takes the

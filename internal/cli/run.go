@@ -14,16 +14,19 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(told{a})
 	root.SetErr(stderr)
 	refuseShells(root)
 	command, err := root.ExecuteContextC(ctx)
-	if err == nil {
+	var end *failure
+	if err != nil {
+		end = a.explain(command, err)
+	}
+	if end = a.toldAll(end); end == nil {
 		return exitDone
 	}
-	f := a.explain(command, err)
-	f.print(stderr, a.json || !a.running && asksForJSON(args))
-	return f.code
+	end.print(stderr, a.json || !a.running && asksForJSON(args))
+	return end.code
 }
 
 // asksForJSON looks for --json in a command line that is wrong: its flags were read up to the fault only.

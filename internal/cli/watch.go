@@ -154,7 +154,7 @@ func (a *app) printLines(lines []line) {
 		a.printf("%s\n", paint(lines, 0))
 		return
 	}
-	writeLines(a.stdout, lines)
+	writeLines(told{a}, lines)
 }
 
 func writeLines(w io.Writer, lines []line) {
