@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -59,7 +60,7 @@ func (r *run) begin(ctx context.Context, l *link) error {
 			far.Saved, was = now, &far
 		}
 		r.resume(was, under, others, now)
-	case errors.Is(err, errFenced) && server.runID != r.result.Verdict.RunID:
+	case isFenced(err) && server.runID != r.result.Verdict.RunID:
 		return errForgotten
 	case err != nil:
 		return err
@@ -250,22 +251,19 @@ func (r *run) finish(ctx context.Context, l *link) error {
 	if server.runID != v.RunID || server.replicationID != v.ReplicationID {
 		v.deny("the server, or its history, is another than when the sweep began: there was a restart or a failover; run it again")
 	}
-	stored, err := r.lease.finish(ctx, conn, v)
-	if err == nil && !stored {
-		err = errFenced
-	}
-	if err != nil {
+	if err := r.lease.finish(ctx, conn, v); err != nil {
 		return r.removed(err)
 	}
 	r.result.Stored = true
 	return nil
 }
 
-// removed is a sweep whose record is gone: another one began, or a step was made that undoes what this one would prove.
+// removed is a sweep that comes to its end without its record: another one began, a step was made that undoes what this one
+// would prove, or there is nothing left that it could be about. Nothing is proven then; other errors stay what they are.
 func (r *run) removed(err error) error {
-	if errors.Is(err, errFenced) {
-		r.result.Verdict.deny("while the sweep ran its verdict was removed: by a step, or because another sweep of the kind began; run it again")
-		return nil
+	if !isFenced(err) {
+		return err
 	}
-	return err
+	r.result.Verdict.deny(strings.TrimPrefix(err.Error(), "rekey: "))
+	return nil
 }

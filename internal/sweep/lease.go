@@ -25,9 +25,20 @@ const (
 	writeTries = 20
 )
 
-// errFenced is a sweep whose record is gone or is another one's.
-var errFenced = errors.New("rekey: the sweep's record was removed by a step, or another sweep of the kind has taken over; " +
-	"start it again when nobody else does")
+// fenced is a sweep that its record is closed to, and why.
+type fenced string
+
+func (f fenced) Error() string { return string(f) }
+
+func isFenced(err error) bool { return errors.As(err, new(fenced)) }
+
+const (
+	// errTaken is a sweep whose record is another one's.
+	errTaken fenced = "rekey: another sweep of the kind has taken over; start it again when nobody else does"
+	// errGone is a sweep whose record is not there. Nothing tells a step, which removes it, from a FLUSHALL.
+	errGone fenced = "rekey: the sweep's record is gone: a step removed it, or the database was emptied (FLUSHALL, FLUSHDB), and the fleet's " +
+		"records with it; see with rekey status whether they are there, then start the sweep again"
+)
 
 // errForgotten is a sweep whose record was gone after a restart, or a failover. A step may have removed it just the same.
 var errForgotten = errors.New("rekey: the server was restarted, or is another one, and has not kept the sweep's record; " +
@@ -116,7 +127,7 @@ func (l *lease) writeOn(ctx context.Context, conn *redis.Conn, check func(was re
 		switch {
 		case err == nil:
 			l.taken, l.until = true, begun.Add(term-margin)
-		case errors.Is(err, errFenced):
+		case isFenced(err):
 			l.lost = err
 		default:
 			l.dirty = true
@@ -142,10 +153,14 @@ func (l *lease) dated(now time.Time, until int64) record {
 
 // mine is the fence.
 func (l *lease) mine(was record, _ time.Time) error {
-	if was.Running != l.token {
-		return errFenced
+	switch {
+	case was.Running == l.token:
+		return nil
+	case was.Running == "" && was.Verdict == nil:
+		return errGone
+	default:
+		return errTaken
 	}
-	return nil
 }
 
 // keep renews the lease and writes checkpoints down until end. The walk does not wait for that: it only says how far it is.
@@ -166,7 +181,7 @@ func (l *lease) keep(ctx context.Context) {
 				continue
 			}
 			// An error is met again before the next page, when the lease is about to end.
-			if err := l.write(ctx, l.mine); errors.Is(err, errFenced) {
+			if err := l.write(ctx, l.mine); isFenced(err) {
 				return
 			} else if err == nil {
 				renewed = time.Now()
@@ -276,8 +291,8 @@ func (l *lease) release(ctx context.Context, clean bool) error {
 	return errMoved
 }
 
-// finish puts the verdict in the place of all that. It is false where the record is not ours any more.
-func (l *lease) finish(ctx context.Context, conn *redis.Conn, v *Verdict) (bool, error) {
+// finish puts the verdict in the place of all that.
+func (l *lease) finish(ctx context.Context, conn *redis.Conn, v *Verdict) error {
 	for range writeTries {
 		err := rewrite(ctx, conn, l.name, func(was record, now time.Time) (record, error) {
 			if err := l.mine(was, now); err != nil {
@@ -286,15 +301,11 @@ func (l *lease) finish(ctx context.Context, conn *redis.Conn, v *Verdict) (bool,
 			v.Ended = now
 			return record{Verdict: v}, nil
 		})
-		if errors.Is(err, errMoved) {
-			continue
+		if !errors.Is(err, errMoved) {
+			return err
 		}
-		if errors.Is(err, errFenced) {
-			return false, nil
-		}
-		return err == nil, err
 	}
-	return false, errMoved
+	return errMoved
 }
 
 // closeConnections closes connections of a sweep that was killed or lost its lease: what it sent last may be on its way. A server that

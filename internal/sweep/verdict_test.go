@@ -131,9 +131,39 @@ func TestVerdictThatIsRemovedWhileItsSweepRuns(t *testing.T) {
 		}
 	}
 	r := run(t, o)
-	mustNotHold(t, r, phase.Copied, "was removed")
+	mustNotHold(t, r, phase.Copied, "the sweep's record is gone: a step removed it")
 	if _, ok := load(t, store, sweep.Backfill); ok || r.Stored {
 		t.Error("the verdict is stored")
+	}
+}
+
+// TestFlushAllInTheMiddle takes the record with the keys: the reason is neither a step nor another sweep alone, whether the sweep
+// notices it at its end or while there are keys again.
+func TestFlushAllInTheMiddle(t *testing.T) {
+	client := redistest.Shared(t).Client()
+	const says = "the database was emptied (FLUSHALL, FLUSHDB), and the fleet's records with it; see with rekey status"
+	o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Backfill, Phase: phase.Dual, Page: 50}
+	pages := 0
+	seedKeys(t, client, "thing:", 2000)
+	o.OnProgress = func(sweep.Progress) {
+		if pages++; pages == 5 {
+			do(t, client, "FLUSHALL")
+		}
+	}
+	r := run(t, o)
+	mustNotHold(t, r, phase.Copied, says)
+
+	pages = 0
+	seedKeys(t, client, "thing:", 2000)
+	o.Rate = 1000 // a page takes 50 ms, and a record is written every 200
+	o.OnProgress = func(sweep.Progress) {
+		if pages++; pages == 5 {
+			do(t, client, "FLUSHALL")
+			seedKeys(t, client, "thing:", 2000)
+		}
+	}
+	if _, err := sweep.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("got %v", err)
 	}
 }
 
