@@ -110,8 +110,19 @@ func TurnKnobs(ctx context.Context, c *redis.Client, p *plan.Plan, rule string, 
 	if len(words) == 0 {
 		return nil
 	}
-	return serverError("HSET", c.HSet(ctx, knobsKey(p), words...).Err())
+	err := c.HSet(ctx, knobsKey(p), words...).Err()
+	if code(err) != "OOM" {
+		return serverError("HSET", err)
+	}
+	// Purge and relocate run on a full server, and whoever wants to pause them there cannot make room first.
+	if turnFull.Eval(ctx, c, []string{knobsKey(p)}, words...).Err() != nil {
+		return fmt.Errorf("rekey: the knob was refused by the server: %w; raise maxmemory or free some, or stop the sweep with Ctrl-C: the same command goes on from there later", err)
+	}
+	return nil
 }
+
+// turnFull is HSET on a server that is full. Servers before 7.0 do not know such a script.
+var turnFull = redis.NewScript("#!lua flags=allow-oom\nreturn redis.call('HSET', KEYS[1], unpack(ARGV))")
 
 // ResetKnobs removes what is set for a rule, or for [AllRules]; "" removes all there is.
 func ResetKnobs(ctx context.Context, c *redis.Client, p *plan.Plan, rule string) error {

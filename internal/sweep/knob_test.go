@@ -138,3 +138,24 @@ func infoNumber(t testing.TB, c *redis.Client, section, name string) int64 {
 	t.Fatalf("INFO has no %s", name)
 	return 0
 }
+
+// TestKnobsOnAFullServer: sweeps that make room run there, and are to be paused there too. Where the server does not allow
+// that, as one that has no such scripts does not allow it to anybody, it says what to do.
+func TestKnobsOnAFullServer(t *testing.T) {
+	server := redistest.Shared(t)
+	client := server.Client()
+	p := parse(t, testPlan)
+	do(t, client, "ACL", "SETUSER", "limited", "on", ">x", "~*", "&*", "+@all", "-eval")
+	do(t, client, "SET", "somebody", strings.Repeat("x", 2<<20))
+	do(t, client, "CONFIG", "SET", "maxmemory", "1mb")
+	limited := server.Client(func(o *redis.Options) { o.Username, o.Password = "limited", "x" })
+	if err := sweep.TurnKnobs(t.Context(), limited, p, sweep.AllRules, sweep.Knobs{Paused: ptr(true)}); err == nil ||
+		!strings.Contains(err.Error(), "OOM") || !strings.Contains(err.Error(), "; raise maxmemory or free some, or stop the sweep with Ctrl-C") {
+		t.Errorf("got %v", err)
+	}
+	turn(t, client, p, sweep.AllRules, sweep.Knobs{Paused: ptr(true), Rate: ptr(5.0)})
+	all, err := sweep.ReadKnobs(t.Context(), client, p)
+	if k := all[sweep.AllRules]; err != nil || k.Paused == nil || !*k.Paused || k.Rate == nil || *k.Rate != 5 {
+		t.Errorf("got %+v, %v", all, err)
+	}
+}
