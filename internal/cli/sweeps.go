@@ -36,6 +36,13 @@ Without --execute it only counts them.`},
 // claimHelp is what --claim-shared-legacy says.
 const claimHelp = "your word that all legacy names are this environment's, although others have names in the database"
 
+// bigKeysHelp is what --big-keys says before its defaults.
+var bigKeysHelp = map[sweep.Kind]string{
+	sweep.Backfill: "keys whose copy stalls the server: skip, now, or move (in drain)",
+	sweep.Reverse:  "keys whose copy stalls the server: skip or now",
+	sweep.Verify:   "keys that differ, and whose repair stalls the server: skip or now",
+}
+
 // overcommitHelp is what --overcommit says.
 const overcommitHelp = "your word that the server's memory will do for copies that do not seem to fit"
 
@@ -107,8 +114,8 @@ A sweep that was interrupted goes on when the same command is given again.`,
 		f.BoolVar(&o.execute, "execute", false, "do it; without it nothing is changed")
 	}
 	switch kind {
-	case sweep.Backfill, sweep.Reverse:
-		f.StringVar(&o.bigKeys, "big-keys", "", "keys whose copy stalls the server: skip, now, or move (backfill in drain); skip, and now with --unthrottled")
+	case sweep.Backfill, sweep.Reverse, sweep.Verify:
+		f.StringVar(&o.bigKeys, "big-keys", "", bigKeysHelp[kind]+"; skip, and now with --unthrottled")
 		f.DurationVar(&o.bigStall, "big-stall", sweep.DefaultBigStall, "how long a copy may stall the server")
 	}
 	switch kind {
@@ -195,6 +202,9 @@ func (a *app) sweep(ctx context.Context, kind sweep.Kind, names []string, o swee
 	}
 	if o.execute && kind == sweep.Verify && !o.repair {
 		return misused("rekey verify --repair --execute", "--execute without --repair: verify changes nothing by itself")
+	}
+	if o.bigKeys != "" && kind == sweep.Verify && !o.repair {
+		return misused("rekey verify --repair --big-keys "+o.bigKeys, "--big-keys without --repair: verify copies nothing by itself")
 	}
 	f, err := a.openFleetOf(ctx, p)
 	if err != nil {

@@ -101,8 +101,8 @@ const (
 // Treat decides about one key of a job in a phase. A key is big if its copy would stall the server for limit or longer
 // (0: [DefaultBigStall]). The reason is for the operator, "" where the treatment is [Plain].
 //
-// Only jobs that copy can stall anyone: backfill, and reverse of the mirror strategy. RENAMENX and UNLINK take no time
-// whatever the size, and verify reads big values in pieces.
+// Only jobs that copy can stall anyone: backfill, reverse of the mirror strategy, and the repairs of verify. RENAMENX and
+// UNLINK take no time whatever the size, and verify reads big values in pieces.
 //
 // Rename is right in drain alone. There a write does the same to the key (COPY L P; CMD P; UNLINK L), so every process is
 // ready for a key under its target name only. RENAMENX is one atomic command that does nothing if P exists or L does not:
@@ -114,14 +114,14 @@ func (b BigKeys) Treat(kind Kind, strategy phase.Strategy, at phase.Phase, w Wei
 	if limit == 0 {
 		limit = DefaultBigStall
 	}
-	copies := strategy == phase.Mirror && (kind == Backfill || kind == Reverse)
+	copies := strategy == phase.Mirror && (kind == Backfill || kind == Reverse || kind == Verify)
 	stall := w.CopyStall()
 	switch {
 	case !copies || b == BigNow || stall < limit:
 		return Plain, ""
 	case b == BigMove && kind == Backfill && at == phase.Drain:
 		return Rename, "renamed: a copy would stall the server for about " + StallText(stall)
-	case kind == Reverse: // both names are to be there: no rename does that
+	case kind != Backfill: // both names are to be there: no rename does that
 		return Leave, fmt.Sprintf("a copy would stall the server for about %s; --big-keys now copies it", StallText(stall))
 	case b == BigMove:
 		return Leave, fmt.Sprintf("a copy would stall the server for about %s, and a rename is undone by the next access in phase %v; "+
@@ -193,6 +193,26 @@ func weigh(ctx context.Context, l *link, names []string, limit time.Duration) (e
 		}
 		return out, weighHeavy(ctx, l.client, names, heavy, out)
 	}, nil
+}
+
+// weighOne weighs one key, on a connection that carries no pages.
+func weighOne(ctx context.Context, to sender, name string, limit time.Duration) (w Weight, err error) {
+	if limit == 0 {
+		limit = DefaultBigStall
+	}
+	out, usage := make([]Weight, 1), command{"MEMORY", "USAGE", name}
+	replies, err := pipeline(ctx, to, []command{usage})
+	if err != nil {
+		return w, err
+	}
+	switch code(replies[0].Err()) {
+	case "ERR", "NOPERM":
+	default:
+		if out[0].Bytes, err = integer(usage, replies[0]); err != nil || out[0].Bytes < lightBytes(limit) {
+			return out[0], err
+		}
+	}
+	return out[0], weighHeavy(ctx, to, []string{name}, []int{0}, out)
 }
 
 // weighHeavy asks for the type and the length of some of the names.

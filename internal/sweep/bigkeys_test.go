@@ -49,7 +49,7 @@ func TestTreatBigKeys(t *testing.T) {
 						t.Errorf("%v %v %v %v: a small key gets %v, %q", policy, kind, s, p, got, reason)
 					}
 					want := Plain
-					switch copies := s == phase.Mirror && (kind == Backfill || kind == Reverse); {
+					switch copies := s == phase.Mirror && (kind == Backfill || kind == Reverse || kind == Verify); {
 					case copies && policy == BigMove && kind == Backfill && p == phase.Drain:
 						want = Rename
 					case copies && policy != BigNow:

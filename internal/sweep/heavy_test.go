@@ -67,3 +67,56 @@ func TestBigKeysAreLeftUntilSomebodyDecides(t *testing.T) {
 		mustHold(t, run(t, o), phase.Reversed)
 	})
 }
+
+// TestRepairLeavesBigKeys, whichever name it would copy, and says so before it is told to execute. What it only removes is not copied.
+func TestRepairLeavesBigKeys(t *testing.T) {
+	big := func(name string) []any { return many("SADD", name, 20_000) }
+	for _, c := range []struct {
+		phase  phase.Phase
+		seed   func(c *redis.Client)
+		small  int64 // keys that are repaired at once
+		repair int64 // and when big ones are as well
+	}{
+		{phase.Dual, func(c *redis.Client) { // without a target, and with another value there
+			do(t, c, big("thing:big")...)
+			do(t, c, big(target("thing:other"))...)
+			do(t, c, "SADD", "thing:other", "x")
+			do(t, c, "SET", "thing:small", "v")
+		}, 1, 2},
+		{phase.Settled, func(c *redis.Client) { // without a target: removed; and a target alone
+			do(t, c, big("thing:big")...)
+			do(t, c, big(target("thing:other"))...)
+		}, 1, 1},
+	} {
+		t.Run(c.phase.String(), func(t *testing.T) {
+			client := redistest.Shared(t).Client()
+			c.seed(client)
+			o := sweep.Options{
+				Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Verify, Phase: c.phase, Repair: true, BigStall: 5 * time.Millisecond,
+			}
+			for _, o.Execute = range []bool{false, true} {
+				r := run(t, o)
+				named := 0
+				for _, e := range r.Examples {
+					if strings.HasSuffix(e.Detail, "; --big-keys now copies it") {
+						named++
+					}
+				}
+				if int64(named) != c.repair || !noted(r, "--big-keys now mends them too") {
+					t.Errorf("execute %v: %+v, notes %q", o.Execute, r.Examples, r.Notes)
+				}
+				if o.Execute && r.Changed != c.small {
+					t.Errorf("%d repaired, want %d", r.Changed, c.small)
+				}
+			}
+			o.BigKeys = sweep.BigNow
+			if r := run(t, o); r.Changed != c.repair || noted(r, "--big-keys") {
+				t.Errorf("with --big-keys now %d repaired, want %d; notes %q", r.Changed, c.repair, r.Notes)
+			}
+			o.Repair, o.Execute = false, false
+			if r := run(t, o); r.Found() > 0 {
+				t.Errorf("after the repairs: %+v", r.Examples)
+			}
+		})
+	}
+}

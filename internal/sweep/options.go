@@ -54,7 +54,7 @@ type Options struct {
 	// RemoveStrays makes cleanup, in phase sealed, remove legacy keys without a target as well. They are named first by a
 	// run without it.
 	RemoveStrays bool
-	// BigKeys is what backfill and reverse do with a key whose copy would stall the server for BigStall or longer (0:
+	// BigKeys is what backfill, reverse and a repair do with a key whose copy would stall the server for BigStall or longer (0:
 	// [DefaultBigStall]). With [BigNow] no key is weighed, which is a part of the work otherwise.
 	BigKeys  BigKeys
 	BigStall time.Duration

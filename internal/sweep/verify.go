@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -250,7 +251,15 @@ func (j *verify) examine(ctx context.Context, l *link, keys []key) error {
 		if err != nil {
 			return err
 		}
-		if class == "" || !j.found(class, l, k, detail) || !j.Repair || !j.Execute {
+		heavy, err := j.heavy(ctx, conn, class, k)
+		if err != nil {
+			return err
+		}
+		if heavy != "" {
+			detail = strings.TrimPrefix(detail+"; "+heavy, "; ")
+			j.note("some keys that differ are left as they are, for copying them would stall the server; --big-keys now mends them too")
+		}
+		if class == "" || !j.found(class, l, k, detail) || !j.Repair || !j.Execute || heavy != "" {
 			continue
 		}
 		did, err := j.repair(ctx, conn, class, k)
@@ -262,6 +271,25 @@ func (j *verify) examine(ctx context.Context, l *link, keys []key) error {
 		}
 	}
 	return nil
+}
+
+// heavy says why a key that is to be repaired is left: what is copied then is too big. "" where nothing is in the way.
+func (j *verify) heavy(ctx context.Context, conn *redis.Conn, class Class, k key) (why string, err error) {
+	from := k.target
+	switch {
+	case !j.Repair || j.BigKeys == BigNow || class == "" || class == Unsettled:
+		return "", nil
+	case class == Missing && j.Phase == phase.Dual:
+		from = k.legacy
+	case class == Missing:
+		return "", nil // the legacy key is removed
+	}
+	w, err := weighOne(ctx, conn, from, j.BigStall)
+	if err != nil {
+		return "", err
+	}
+	_, why = j.BigKeys.Treat(Verify, j.strategy, j.Phase, w, j.BigStall)
+	return why, nil
 }
 
 // repair makes the legacy copy what the target is, as every write of the phase does that runs once: target wins, for it
