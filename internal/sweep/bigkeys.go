@@ -152,8 +152,11 @@ func LengthCommand(valueType string) (string, bool) {
 	return command, ok
 }
 
-// lightBytes is a size that no type needs as long as limit to copy, or half of it to be sure.
+// lightBytes is a size that no type needs as long as limit (0: [DefaultBigStall]) to copy, or half of it to be sure.
 func lightBytes(limit time.Duration) int64 {
+	if limit == 0 {
+		limit = DefaultBigStall
+	}
 	worst := copyCost["hash"]/tableEntry + 1
 	return int64(limit / worst / StallError)
 }
@@ -164,9 +167,6 @@ func lightBytes(limit time.Duration) int64 {
 // Where the server does not tell what a key takes (it has no MEMORY USAGE, or the user no right to it), every key is
 // asked for its type and its elements.
 func weigh(ctx context.Context, l *link, names []string, limit time.Duration) (end func() ([]Weight, error), err error) {
-	if limit == 0 {
-		limit = DefaultBigStall
-	}
 	out := make([]Weight, len(names))
 	commands := make([]command, len(names))
 	for i, name := range names {
@@ -197,9 +197,6 @@ func weigh(ctx context.Context, l *link, names []string, limit time.Duration) (e
 
 // weighOne weighs one key, on a connection that carries no pages.
 func weighOne(ctx context.Context, to sender, name string, limit time.Duration) (w Weight, err error) {
-	if limit == 0 {
-		limit = DefaultBigStall
-	}
 	out, usage := make([]Weight, 1), command{"MEMORY", "USAGE", name}
 	replies, err := pipeline(ctx, to, []command{usage})
 	if err != nil {

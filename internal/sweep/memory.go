@@ -156,7 +156,10 @@ func (r *run) needOf(ctx context.Context, l *link) (n Need, known bool, err erro
 	return s.Need(names, false), true, nil
 }
 
-// weighCopies adds what the copies of some keys will take.
+// weighCopies adds what the copies of some keys will take. Keys that are too big to be copied unasked will take nothing.
+//
+// A stream of a few entries counts for some 4 KiB more than its copy takes: the server keeps so much for those that come, says
+// nothing of it, and does not copy it. That is on the safe side.
 func (r *run) weighCopies(ctx context.Context, l *link, keys []key, s *Sampled) (known bool, err error) {
 	commands := make([]command, 0, 2*len(keys))
 	for _, k := range keys {
@@ -166,6 +169,8 @@ func (r *run) weighCopies(ctx context.Context, l *link, keys []key, s *Sampled) 
 	if err != nil {
 		return false, err
 	}
+	weights, names := make([]Weight, len(keys)), make([]string, len(keys))
+	var heavy []int
 	for i, k := range keys {
 		if c := code(replies[2*i+1].Err()); c == "ERR" || c == "NOPERM" {
 			return false, nil
@@ -178,8 +183,20 @@ func (r *run) weighCopies(ctx context.Context, l *link, keys []key, s *Sampled) 
 		if err != nil {
 			return false, err
 		}
-		if there == 0 && bytes > 0 {
-			s.Add(bytes + int64(len(k.target)-len(k.legacy)))
+		if there > 0 {
+			continue
+		}
+		names[i], weights[i].Bytes = k.legacy, bytes
+		if r.BigKeys != BigNow && bytes >= lightBytes(r.BigStall) {
+			heavy = append(heavy, i)
+		}
+	}
+	if err := weighHeavy(ctx, l.client, names, heavy, weights); err != nil {
+		return false, err
+	}
+	for i, k := range keys {
+		if treatment, _ := r.BigKeys.Treat(r.Kind, r.strategy, r.Phase, weights[i], r.BigStall); treatment == Plain && weights[i].Bytes > 0 {
+			s.Add(weights[i].Bytes + int64(len(k.target)-len(k.legacy)))
 		}
 	}
 	return true, nil

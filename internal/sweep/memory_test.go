@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"errors"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -135,4 +136,42 @@ func TestBackfillThatCannotFit(t *testing.T) {
 		t.Errorf("the estimate is not compared with the outcome: %q", notes)
 	}
 	t.Log(notes)
+}
+
+// Keys that are too big to be copied unasked take no memory, and the backfill of the others begins.
+func TestBigKeysNeedNoMemory(t *testing.T) {
+	c := redistest.Shared(t).Client()
+	p, err := plan.Parse("rekey.yaml", []byte(`{version: 1, environment: test, rules: [{name: things, legacy: "thing:{id}", target: "cw:{env}:thing:{id}"}]}`),
+		func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(
+		c.Eval(t.Context(), "for i = 1, 100000 do redis.call('SADD', KEYS[1], 'member:' .. i) end return 1", []string{"thing:big"}).Err(),
+		c.Set(t.Context(), "thing:small", "v", 0).Err(),
+	); err != nil {
+		t.Fatal(err)
+	}
+	used, err := askMemory(t.Context(), &link{client: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.ConfigSet(t.Context(), "maxmemory", strconv.FormatInt(used.Used+2<<20, 10)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []struct {
+		big    BigKeys
+		reason string
+		copies int64
+	}{{BigNow, "--overcommit", 0}, {BigSkip, "1 keys are too big to copy unasked", 1}} {
+		r, err := Run(t.Context(), Options{
+			Client: c, Plan: p, Rule: "things", Kind: Backfill, Phase: phase.Dual, BigKeys: o.big, BigStall: 5 * time.Millisecond,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if holds, reason := r.Verdict.Holds(phase.Copied); holds || !strings.Contains(reason, o.reason) || r.Changed != o.copies {
+			t.Errorf("%v: %d copied, holds %v: %s", o.big, r.Changed, holds, reason)
+		}
+	}
 }
