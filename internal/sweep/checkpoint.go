@@ -100,7 +100,11 @@ func (c *checkpoint) doubt(now conditions, at time.Time) string {
 // layout is that of the walks of all jobs. Where it changes, a position in the walks of another version means another one.
 const layout = 2
 
-// words are the options that change what a sweep does or finds wrong. How fast it goes and what it shows may differ.
-func (o *Options) words() string {
+// words are the options that change what a sweep does or finds wrong. How fast it goes and what it shows may differ, and what it
+// would do with big keys where it copies none.
+func (o Options) words() string {
+	if o.Kind != Backfill && o.Kind != Reverse && !o.Repair {
+		o.BigKeys, o.BigStall = BigSkip, 0
+	}
 	return fmt.Sprint(layout, o.Execute, o.Repair, o.RemoveStrays, o.ClaimSharedLegacy, o.MinIdle, o.TTLTolerance, o.Trash, o.Undo, o.BigKeys, o.BigStall, o.Sample)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 )
@@ -13,8 +14,9 @@ import (
 // copies will not fit: its gate does not hold then, and says so. The operator's word ([Options.Overcommit]) lets it begin.
 
 const (
-	// sampledPages pages of SCAN are looked at in each database, of sampledPage names each. SCAN goes through the server's
-	// table in the order of a hash, so its beginning is as good as any other part.
+	// sampledPages pages of SCAN are looked at in each database, of sampledPage names each: all of a small one, and in a large
+	// one wherever a cursor made up leads, for it is a place in the server's table, which is in the order of a hash. Its beginning
+	// is what a backfill that was interrupted has copied already.
 	sampledPages, sampledPage = 20, 1000
 	// perCopy is what a key takes in the server's table that MEMORY USAGE does not count.
 	perCopy = 16
@@ -141,6 +143,9 @@ func (r *run) needOf(ctx context.Context, l *link) (n Need, known bool, err erro
 	var s Sampled
 	glob, cursor := string(r.names.Pair(r.rule).Legacy().Glob()), uint64(0)
 	for range sampledPages {
+		if names > sampledPages*sampledPage && s.Visited > 0 {
+			cursor = rand.Uint64()
+		}
 		var found []string
 		if found, cursor, err = l.client.Scan(ctx, cursor, glob, sampledPage).Result(); err != nil {
 			return Need{}, false, serverError("SCAN", err)
@@ -149,7 +154,7 @@ func (r *run) needOf(ctx context.Context, l *link) (n Need, known bool, err erro
 		if known, err = r.weighCopies(ctx, l, r.keys(found, legacySide), &s); err != nil || !known {
 			return Need{}, false, err
 		}
-		if cursor == 0 {
+		if cursor == 0 && (names <= sampledPages*sampledPage || s.Visited == sampledPage) {
 			return s.Need(names, true), true, nil
 		}
 	}

@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"strconv"
@@ -173,5 +174,42 @@ func TestBigKeysNeedNoMemory(t *testing.T) {
 		if holds, reason := r.Verdict.Holds(phase.Copied); holds || !strings.Contains(reason, o.reason) || r.Changed != o.copies {
 			t.Errorf("%v: %d copied, holds %v: %s", o.big, r.Changed, holds, reason)
 		}
+	}
+}
+
+// A backfill that was interrupted has copied what SCAN gives first, and that is not what the others are like.
+func TestNeedOfAnInterruptedBackfill(t *testing.T) {
+	c := redistest.Shared(t).Client()
+	p, err := plan.Parse("rekey.yaml", []byte(`{version: 1, environment: test, rules: [{name: things, legacy: "thing:{id}", target: "cw:{env}:thing:{id}"}]}`),
+		func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	const keys = 40_000
+	if err := c.Eval(t.Context(), "for i = 1, ARGV[1] do redis.call('SET', 'thing:' .. i, 'v') end return 1", nil, keys).Err(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o := Options{Client: c, Plan: p, Rule: "things", Kind: Backfill, Phase: phase.Dual}
+	o.OnProgress = func(p Progress) {
+		if p.Matched >= keys/2 {
+			cancel()
+		}
+	}
+	result, err := Run(ctx, o)
+	left := keys - result.Changed
+	if err == nil || left < keys/4 {
+		t.Fatalf("%d keys are left, %v", left, err)
+	}
+	r, err := prepare(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLink(c, 0, nil)
+	defer l.close()
+	n, known, err := r.needOf(t.Context(), l)
+	if err != nil || !known || n.Keys < left/2 || n.Keys > left*2 {
+		t.Errorf("%+v, %v, %v, and %d keys are left", n, known, err, left)
 	}
 }

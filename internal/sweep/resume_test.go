@@ -279,3 +279,17 @@ func TestFailedPageIsDoneAgain(t *testing.T) {
 		t.Error("the key of the page that failed has no target, and the gate holds")
 	}
 }
+
+// TestGoesOnFaster: what a sweep that copies nothing would do with big keys, which --unthrottled decides, makes it no other one.
+func TestGoesOnFaster(t *testing.T) {
+	client := redistest.Shared(t).Client()
+	seedKeys(t, client, target("thing:"), 1000)
+	o := sweep.Options{Client: client, Plan: parse(t, testPlan), Rule: "things", Kind: sweep.Purge, Phase: phase.Guard, Execute: true, Page: 50}
+	if _, err := interrupt(t, o, 5); err == nil {
+		t.Fatal("the sweep was not interrupted")
+	}
+	o.BigKeys = sweep.BigNow
+	if r := run(t, o); r.Verdict.Resumed != 1 {
+		t.Errorf("resumed %d times, notes %q", r.Verdict.Resumed, r.Notes)
+	}
+}
