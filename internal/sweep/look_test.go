@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,12 +29,19 @@ func (c *between) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// interrupted is a client before whose every send the function is called.
+// interrupted is a client before whose every send the function is called, once at a time: a sweep renews its lease on one
+// connection while it sends a page on another.
 func interrupted(server *redistest.Server, before func(sent []byte)) *redis.Client {
+	var mu sync.Mutex
+	alone := func(sent []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		before(sent)
+	}
 	return server.Client(func(o *redis.Options) {
 		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-			return &between{conn, before}, err
+			return &between{conn, alone}, err
 		}
 	})
 }

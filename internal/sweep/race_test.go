@@ -172,12 +172,9 @@ func (c *crowd) all() []*writer { return append(slices.Clone(c.writers), c.still
 // meddle is what the sweep waits for before it sends something: now and then that is about a key of the meddler, who does
 // something to this very key first. So what a sweep reads changes before it acts on it, however short that time is.
 func (c *crowd) meddle(every int, failed *error) func(sent []byte) {
-	var mu sync.Mutex
 	sends, at := 0, 0
 	times := make(map[string]int) // a key that changes whenever it is looked at is named, rightly
 	return func(sent []byte) {
-		mu.Lock()
-		defer mu.Unlock()
 		w := c.meddler
 		for range w.deeds {
 			at++
