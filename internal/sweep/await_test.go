@@ -288,10 +288,12 @@ func TestSmallAndOddKeyspaces(t *testing.T) {
 	}
 }
 
-// TestLoadingServerIsWaitedFor: a server that was restarted answers LOADING for as long as it reads its data.
+// TestLoadingServerIsWaitedFor: a server that was restarted answers LOADING for as long as it reads its data, which here would
+// be 20 seconds if the sweep never saw it.
 func TestLoadingServerIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, redistest.WithConfig("key-load-delay 500", "loading-process-events-interval-bytes 1024"))
+	const delay = "key-load-delay" // µs a key
+	server := redistest.Start(t, redistest.WithConfig(delay+" 5000", "loading-process-events-interval-bytes 1024"))
 	client := server.Client()
 	seedKeys(t, client, "thing:", 2000)
 	restarted := make(chan struct{})
@@ -302,7 +304,7 @@ func TestLoadingServerIsWaitedFor(t *testing.T) {
 			defer close(restarted)
 			server.Restart()
 		}()
-	}, func() {}, "LOADING")
+	}, func() { do(t, client, "CONFIG", "SET", delay, 0) }, "LOADING")
 	<-restarted
 	if r.Verdict.Resumed != 0 || !noted(r, "begins anew: the server was restarted") || r.Matched < 2000 {
 		t.Errorf("got resumed %d, %d keys, notes %q", r.Verdict.Resumed, r.Matched, r.Notes)
