@@ -15,10 +15,18 @@ import (
 func tlsServer(t *testing.T, ca *authority) (server *redistest.Server, addr, files string) {
 	t.Helper()
 	own, client := ca.issue("server"), ca.issue("client")
-	port := freePort(t)
-	server = redistest.Start(t, redistest.WithConfig("tls-port "+port, "tls-cert-file "+own.cert, "tls-key-file "+own.key,
+	server = redistest.Start(t, redistest.WithConfig("tls-cert-file "+own.cert, "tls-key-file "+own.key,
 		"tls-ca-cert-file "+ca.file, "tls-auth-clients yes"))
-	return server, "127.0.0.1:" + port, fmt.Sprintf("tls: {ca: %q, cert: %q, key: %q}", ca.file, client.cert, client.key)
+	files = fmt.Sprintf("tls: {ca: %q, cert: %q, key: %q}", ca.file, client.cert, client.key)
+	said := ""
+	for range 10 {
+		port := freePort(t) // another process may take it before the server does
+		if said = string(server.Conn().Do("CONFIG", "SET", "tls-port", port).Str); said == "OK" {
+			return server, "127.0.0.1:" + port, files
+		}
+	}
+	t.Fatalf("no port for TLS: %s", said)
+	return nil, "", ""
 }
 
 // TestFleetCertificates: a connection of the fleet's own is made with the certificates that are in the plan's files then, and

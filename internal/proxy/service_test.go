@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -96,14 +95,12 @@ func talk(t testing.TB, conn net.Conn) {
 // upstream it is TCP, TLS or a unix socket.
 func TestListeners(t *testing.T) {
 	ca := newAuthority(t)
-	own, client := ca.issue("server"), ca.issue("client")
-	tlsPort := freePort(t)
-	server := redistest.Start(t, redistest.WithConfig("tls-port "+tlsPort, "tls-cert-file "+own.cert, "tls-key-file "+own.key,
-		"tls-ca-cert-file "+ca.file, "tls-auth-clients yes"))
+	server, tlsAddr, tlsFiles := tlsServer(t, ca)
+	own, client := ca.issue("proxy"), ca.issue("application")
 	upstreams := map[string]string{
 		"tcp":  `url: "redis://` + server.Addr() + `"`,
 		"unix": `url: "unix://` + server.Socket() + `"`,
-		"tls":  fmt.Sprintf(`url: "rediss://127.0.0.1:%s", tls: {ca: %q, cert: %q, key: %q}`, tlsPort, ca.file, client.cert, client.key),
+		"tls":  `url: "rediss://` + tlsAddr + `", ` + tlsFiles,
 	}
 	for name, upstream := range upstreams {
 		t.Run(name, func(t *testing.T) {
