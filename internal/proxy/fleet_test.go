@@ -68,7 +68,7 @@ func (l *leaser) round(n int) error {
 func TestSharedLeaseLost(t *testing.T) {
 	server, ctx := redistest.Start(t), t.Context()
 	records := redistest.SlowLink(t, server.Addr())
-	p := parsePlan(t, `url: "redis://`+records.Addr()+`"`, "rules:", "fleet: {lease: 1500ms, renew: 300ms, margin: 300ms}\nrules:")
+	p := parsePlan(t, `url: "redis://`+records.Addr()+`"`, "rules:", "fleet: {lease: 4s, renew: 1s, margin: 500ms}\nrules:")
 	bare := server.Client()
 	store := fleet.NewStore(p, bare)
 	r := startPlan(t, server, p, proxy.Limits{}, rekey.WithFleet(rekey.FleetConfig{Name: "proxy"}))

@@ -217,7 +217,7 @@ func TestIdle(t *testing.T) { both(t, testIdle) }
 
 func testIdle(t *testing.T) {
 	server := redistest.Shared(t)
-	r := start(t, server, proxy.Limits{Idle: 300 * time.Millisecond})
+	r := start(t, server, proxy.Limits{Idle: 2 * time.Second}) // in which each of them speaks, on a busy machine too
 	listens, blocks := r.client(), r.client()
 	listens.Do("SUBSCRIBE", "news")
 	blocks.Send("BLPOP", "mi:none", "0")
