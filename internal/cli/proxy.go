@@ -198,13 +198,15 @@ func (a *app) loadProxyPlan() (*plan.Plan, error) {
 	return &named, nil
 }
 
-// reloadProxy is what SIGHUP does.
+// reloadProxy is what SIGHUP does. The flags come last: they are in force when no command of before is under way, and a
+// client may hold that up.
 func (a *app) reloadProxy(ctx context.Context, s *proxy.Service, access *logFile) error {
-	p, err := a.loadProxyPlan()
-	if err == nil {
-		err = s.Reload(ctx, p)
+	err := errors.Join(s.ReloadCertificate(), access.reopen())
+	p, wrong := a.loadProxyPlan()
+	if wrong == nil {
+		wrong = s.Reload(ctx, p)
 	}
-	return errors.Join(err, s.ReloadCertificate(), access.reopen())
+	return errors.Join(err, wrong)
 }
 
 // bounded refuses limits that are none: package proxy would take its own in their place without a word.
