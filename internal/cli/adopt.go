@@ -210,8 +210,19 @@ func adoptNext(p *plan.Plan, rule int, o adoptOptions, leave phase.Phase) string
 	case leave == phase.Legacy:
 		return fmt.Sprintf("rekey purge %s --assume-phase legacy, which proves that no target key is left", name)
 	default:
-		return fmt.Sprintf("rekey restore-phase %s --phase prefixed, which tells a fleet where the rule begins", name)
+		return fmt.Sprintf("rekey restore-phase %s --phase prefixed, which tells a fleet where the rule begins; where flags lead with CW_CACHE_GATED=1, "+
+			"before the first process starts, %s, which proves that it may begin there", name, proofOfPrefixed(p.Rules[rule]))
 	}
+}
+
+// proofOfPrefixed is the command that proves the last step to prefixed, to processes that look for it before they begin there.
+func proofOfPrefixed(r plan.Rule) string {
+	last := phase.Sealed
+	if r.Strategy == phase.Relocate {
+		last = phase.Move
+	}
+	step, _ := phase.StepBetween(r.Strategy, last, phase.Prefixed)
+	return fmt.Sprintf("rekey %s %s --assume-phase %s", step.Gates[0].Sweep(), r.Name, last)
 }
 
 func (a *app) printAdoption(r *adoptJSON) {

@@ -6,9 +6,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/classwaves/rekey"
 	"github.com/classwaves/rekey/internal/control"
 	"github.com/classwaves/rekey/internal/fleet"
 	"github.com/classwaves/rekey/internal/redistest"
+	"github.com/classwaves/rekey/phase"
 	"github.com/classwaves/rekey/plan"
 )
 
@@ -192,6 +194,54 @@ func TestAdoptCommand(t *testing.T) {
 		}
 	}
 	b.run(exitDone, "purge", "sessions", "--assume-phase", "legacy")
+}
+
+// A process that flags lead, and that waits for gates, begins at prefixed only where that is proven: the command that an
+// adoption names proves it. In guard it would not see the keys that were left under their target names.
+func TestAdoptionNamesItsProof(t *testing.T) {
+	b := newBench(t)
+	b.set("SET", "secure_session:a", "v")
+	b.set("SET", "rl:auth:x", "7")
+	p, err := plan.Load(b.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Server.URL = plan.URL(b.server.URL())
+	env := map[string]string{"CW_CACHE_GATED": "1"}
+	for _, f := range []phase.Flags{phase.FlagsCache, phase.FlagsRL} {
+		settings, err := phase.ToFlags(f, phase.Prefixed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range settings {
+			if !s.Unset {
+				env[s.Name] = s.Value
+			}
+		}
+	}
+	begins := func() map[string]phase.Phase {
+		r, err := rekey.Open(t.Context(), p, rekey.WithFlags(func(name string) (string, bool) { v, ok := env[name]; return v, ok }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = r.Close() }()
+		return r.Phases()
+	}
+	for _, c := range []struct {
+		rule, proof string
+	}{
+		{"sessions", "cleanup sessions --assume-phase sealed"},
+		{"limits", "relocate limits --assume-phase move"},
+	} {
+		run := b.run(exitDone, "adopt", c.rule, "--reads", "legacy", "--leave", "prefixed", "--execute", "--assume-stopped")
+		if !strings.Contains(run.stdout, "rekey "+c.proof+",") {
+			t.Errorf("%s is not told of: %s", c.proof, run.stdout)
+		}
+		b.run(exitDone, strings.Fields(c.proof)...)
+		if at := begins()[c.rule]; at != phase.Prefixed {
+			t.Errorf("behind rekey %s a process begins rule %s at %v", c.proof, c.rule, at)
+		}
+	}
 }
 
 // An instance begins where the fleet's record says, and would find no key there: an adoption leaves a rule at
