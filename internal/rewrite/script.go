@@ -20,10 +20,11 @@ var ErrNestedScript = errors.New("rekey: a script or function needs lines beside
 // to the client as the server would have. ARGV[1] is the protocol, ARGV[2] the
 // number of elements of an array that may hold nulls. Replies are taken as RESP3,
 // where doubles, maps and sets have tables of their own, and given back with the
-// switch at 2, where false is a null also inside an array. Three commands have nulls
+// switch at 2, where false is a null also inside an array. Some commands have nulls
 // where their number does not tell, and RESP3's would end the array or take the name
 // out of the map: XREADGROUP for entries that were deleted, XPENDING and XINFO for what
-// is not known of a group. Their replies are taken as RESP2, and the maps made here.
+// is not known of a group, SORT for what GET does not find. Their replies are taken as
+// RESP2, and the maps made here.
 const scriptCall = `local function m(r) local t={}
 for i=1,#r,2 do local v=r[i+1]
 if type(v)=='table' and (r[i]=='groups' or r[i]=='consumers') then for j=1,#v do v[j]=m(v[j]) end end
@@ -36,7 +37,7 @@ if type(r)=='table' and (r.err or #r>0) then return r.err and r or {a[i],unpack(
 return false end
 local function c(a)
 local name=string.lower(a[1])
-local flat=ARGV[1]=='3' and (name=='xreadgroup' or name=='xpending' or name=='xinfo')
+local flat=ARGV[1]=='3' and (name=='xreadgroup' or name=='xpending' or name=='xinfo' or name=='sort' or name=='sort_ro')
 if ARGV[1]=='3' and not flat then redis.setresp(3) end
 local one,r=string.match(name,'^(%a+)%*$'),nil
 if one then r=pop(one,a) else r=redis.pcall(unpack(a)) end
